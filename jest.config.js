@@ -1,0 +1,29 @@
+// Two projects: `npm test` runs "quick" only, `npm run test:full` runs both.
+const shared = {
+  testEnvironment: '<rootDir>/test/environment.js',
+  transform: {
+    '^.+\\.ts$': [
+      '@swc/jest',
+      {
+        jsc: { parser: { syntax: 'typescript' }, target: 'es2022' },
+        module: { type: 'commonjs' },
+        sourceMaps: 'inline',
+      },
+    ],
+  },
+  moduleNameMapper: { '^outerloop$': '<rootDir>/src/index.ts' },
+  modulePathIgnorePatterns: ['<rootDir>/dist/', '<rootDir>/runs/'],
+};
+
+module.exports = {
+  maxWorkers: 2,
+  projects: [
+    {
+      ...shared,
+      displayName: 'quick',
+      testMatch: ['<rootDir>/test/**/*.test.ts'],
+      testPathIgnorePatterns: ['/node_modules/', '<rootDir>/test/full/'],
+    },
+    { ...shared, displayName: 'full', testMatch: ['<rootDir>/test/full/**/*.test.ts'] },
+  ],
+};

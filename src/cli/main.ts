@@ -1,0 +1,3 @@
+import { version } from '../index';
+
+console.log(version);
