@@ -1,0 +1,118 @@
+/**
+ * Typed errors. Every message says what was expected, what was got and what to do next.
+ * `exitCode` is what the command line returns: 2 for the user's mistake, 1 for a failure of the run or the machine.
+ */
+
+/** Base of every error that Outerloop throws on purpose. */
+export class OuterloopError extends Error {
+  /** What a shell sees: 2 is the user's mistake, 1 any other failure. */
+  readonly exitCode: 1 | 2 = 1;
+
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = new.target.name;
+  }
+}
+
+/** A mistake in what the user wrote: a configuration, a plugin, a problem. Nothing has been run or written. */
+export class UserError extends OuterloopError {
+  override readonly exitCode = 2;
+}
+
+/** A configuration key with a value of the wrong type or out of range. */
+export class ConfigurationError extends UserError {
+  constructor(
+    /** Dotted path of the key, e.g. `estimator.window`. */
+    readonly key: string,
+    readonly expected: string,
+    readonly got: string,
+    hint?: string,
+  ) {
+    super(`${key}: expected ${expected}, got ${got}.${hint === undefined ? '' : ` ${hint}`}`);
+  }
+}
+
+/** A name that the container does not know; `near` lists the registered names closest to it. */
+export class UnknownNameError extends UserError {
+  constructor(
+    /** What was looked for: `task`, `estimator`, `preset` … */
+    readonly kind: string,
+    readonly unknown: string,
+    readonly near: readonly string[],
+    readonly known: readonly string[],
+  ) {
+    const advice =
+      near.length > 0
+        ? `Did you mean ${near.map((n) => `"${n}"`).join(' or ')}?`
+        : `Known: ${known.length > 0 ? known.join(', ') : 'none'}.`;
+    super(`unknown ${kind} "${unknown}". ${advice}`);
+  }
+}
+
+/** A plugin that is missing, does not compile, exports no plugin, or registers a name that is taken. */
+export class PluginError extends UserError {}
+
+/**
+ * A function given to Outerloop (`step`, `initState`, a loss …) that cannot be traced. `line` is the user's own
+ * source line (`file:line:column`) where it could be found.
+ */
+export class TraceError extends UserError {
+  constructor(
+    message: string,
+    readonly line?: string,
+    options?: ErrorOptions,
+  ) {
+    super(line === undefined ? message : `${message} (at ${line})`, options);
+  }
+}
+
+/** Shapes, dtypes or tree structures that do not fit together. */
+export class ShapeError extends UserError {}
+
+/** A graph that breaks the written specification (docs/graph.md): a defect in a pass, not in user code. */
+export class GraphError extends OuterloopError {
+  constructor(
+    /** The pass on whose entry or exit the graph was verified. */
+    readonly pass: string,
+    message: string,
+  ) {
+    super(`graph is invalid at ${pass}: ${message}`);
+  }
+}
+
+/** A requested engine that is not registered for this machine or cannot run on it. Never answered by another engine. */
+export class EngineUnavailableError extends UserError {
+  constructor(
+    readonly engine: string,
+    reason: string,
+    advice: string,
+  ) {
+    super(`engine "${engine}" cannot run here: ${reason}. ${advice}`);
+  }
+}
+
+/** An engine that lacks a capability which an estimator asked for. */
+export class CapabilityError extends UserError {
+  constructor(
+    readonly engine: string,
+    readonly capability: string,
+    advice: string,
+  ) {
+    super(`engine "${engine}" has no ${capability} windows. ${advice}`);
+  }
+}
+
+/** An engine that failed while running: a kernel threw, the device ran out of memory. */
+export class EngineError extends OuterloopError {}
+
+/** A data set whose files are missing, damaged or of another size than they should be. */
+export class DatasetError extends OuterloopError {}
+
+/** A run folder that cannot be used: not empty, not writable, locked, not a run. */
+export class RunDirectoryError extends UserError {}
+
+/** A checkpoint that is damaged or belongs to another configuration, engine or machine. */
+export class CheckpointError extends UserError {}
+
+/** The outer loop cannot go on: no valid pair for several iterations, or θ is not finite. */
+export class DivergenceError extends OuterloopError {}

@@ -1,0 +1,55 @@
+import type { ArrayBundle, EngineCapability, UnrollProgram } from './engine';
+
+/** One estimate of the gradient of the mean loss per inner step over the horizon (conventions.md, "Scale"). */
+export interface Estimate {
+  /** θ's size. All zeros if no pair was valid. */
+  readonly gradient: Float64Array;
+  /** Mean per inner step of what is minimised, over valid pairs; NaN if there was none. */
+  readonly meanLoss: number;
+  /** Inner steps of this estimate, both partners counted, without burn-in. */
+  readonly innerSteps: number;
+  /** Unscored steps of this estimate (offsets, re-entry after a NaN). */
+  readonly burnInSteps: number;
+  readonly validPairs: number;
+  /** Pairs that were left out because a loss was NaN or infinite. */
+  readonly droppedPairs: number;
+  /** Means per inner step of the problem's metrics, over valid pairs. */
+  readonly metrics: Readonly<Record<string, number>>;
+  /** Further numbers of interest, by name. */
+  readonly diagnostics: Readonly<Record<string, number>>;
+}
+
+/** An estimator's workers at work: particles on the engine and whatever the estimator keeps beside them. */
+export interface EstimatorPopulation {
+  readonly program: UnrollProgram;
+  /** Everything that later estimates depend on, θ and the iteration number aside. */
+  save(): Promise<ArrayBundle>;
+  load(bundle: ArrayBundle): Promise<void>;
+  dispose(): Promise<void>;
+}
+
+export interface GradientEstimator<P extends EstimatorPopulation = EstimatorPopulation> {
+  readonly name: string;
+  /** Capabilities an engine must have. */
+  readonly needs: readonly EngineCapability[];
+  /** Allocates workers; no inner step is run before the first `estimate`. Checks W, K and T against one another. */
+  populate(program: UnrollProgram, seed: number): Promise<P>;
+  /** `iteration` (from 0) drives schedules such as σ's. */
+  estimate(theta: Float64Array, population: P, iteration: number): Promise<Estimate>;
+}
+
+/** A number that depends on the outer iteration: a constant, or a function of it. */
+export type IterationSchedule = (iteration: number) => number;
+
+/** Turns gradients into steps of θ. Pure: state is explicit, float64. */
+export interface OuterOptimizer {
+  readonly name: string;
+  init(size: number): ArrayBundle;
+  /** θ and state after one step that minimises; inputs are left as they are. */
+  update(
+    theta: Float64Array,
+    gradient: Float64Array,
+    state: ArrayBundle,
+    iteration: number,
+  ): { readonly theta: Float64Array; readonly state: ArrayBundle };
+}

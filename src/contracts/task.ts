@@ -1,0 +1,47 @@
+import type { Scalar, Tensor } from '@tensorflow/tfjs';
+import type { Batch, Dataset } from './dataset';
+import type { TensorTree, ThetaDescription } from './problem';
+import type { KeyedRandom } from './random';
+
+/** What is trained inside: parameters, a loss, and the data it is measured on. */
+export interface Task<P extends TensorTree = TensorTree> {
+  readonly name: string;
+  readonly dataset?: Dataset;
+  /** Rows of a minibatch; needed with `dataset`. */
+  readonly batchSize?: number;
+  /** Fresh inner parameters (float32 leaves). Traced. */
+  init(random: KeyedRandom): P;
+  /** Scalar training loss on a batch (an empty one, `xs` and `ys` of shape [0], without a data set). Traced. */
+  loss(params: P, batch: Batch, random: KeyedRandom): Tensor;
+  /** Further scalars on a batch, e.g. `accuracy` in [0, 1]. Traced. */
+  metrics?(params: P, batch: Batch): Readonly<Record<string, Tensor>>;
+}
+
+export interface OptimizerUpdate<P, S> {
+  readonly params: P;
+  readonly gradients: P;
+  readonly state: S;
+  /** int32 scalar, from 0. */
+  readonly t: Scalar;
+  /** Training loss of the batch that gave the gradients. */
+  readonly loss: Scalar;
+  readonly random: KeyedRandom;
+}
+
+/** A pair of pure functions over trees; state is explicit. Traced. */
+export interface Optimizer<P extends TensorTree = TensorTree, S extends TensorTree = TensorTree> {
+  init(params: P): S;
+  update(args: OptimizerUpdate<P, S>): { readonly params: P; readonly state: S };
+}
+
+/**
+ * An optimizer with meta-parameters θ. Hand-designed optimizers are of this type too: their θ holds the hyperparameters
+ * that were wrapped with `meta.*`, and is an empty tree if none was.
+ */
+export interface LearnedOptimizer<Theta extends TensorTree = TensorTree> {
+  readonly name: string;
+  initTheta(random: KeyedRandom): Theta;
+  optimizer(theta: Theta): Optimizer;
+  /** θ in natural units: hyperparameters, schedules over t = 0 … horizon−1. Eager. */
+  describeTheta?(theta: Theta, horizon: number): ThetaDescription;
+}

@@ -1,0 +1,54 @@
+/** What a run tells its listeners: progress bars, metrics files, checkpoints, reports. */
+import type { Estimate, ThetaDescription, ThetaLayout } from '../contracts';
+
+/** The number that a run is judged by: mean and standard error over n fresh starts. */
+export interface Measurement {
+  readonly metric: string;
+  readonly minimise: boolean;
+  readonly mean: number;
+  /** Sample standard deviation / √n; 0 for n = 1. */
+  readonly standardError: number;
+  readonly n: number;
+  /** Per-start numbers, in order. */
+  readonly values: readonly number[];
+  /** Mean over starts of the curve metric (or the loss) against the inner step. */
+  readonly curve: { readonly name: string; readonly t: readonly number[]; readonly value: readonly number[] };
+}
+
+export interface IterationRecord {
+  /** From 0. */
+  readonly iteration: number;
+  readonly estimate: Estimate;
+  /** After this iteration's update. */
+  readonly theta: Float64Array;
+  readonly gradientNorm: number;
+  readonly updateNorm: number;
+  /** Cumulative, both partners counted, without burn-in. */
+  readonly innerSteps: number;
+  readonly burnInSteps: number;
+  /** Since the run's start, resumed time included. */
+  readonly wallSeconds: number;
+}
+
+export type RunEvent =
+  | {
+      readonly type: 'start';
+      readonly problem: string;
+      readonly engine: string;
+      /** Why this engine. */
+      readonly engineReason: string;
+      readonly iterations: number;
+      /** First iteration to run: 0, or where a resumed run goes on. */
+      readonly firstIteration: number;
+      readonly layout: ThetaLayout;
+      readonly theta: Float64Array;
+      readonly description?: ThetaDescription;
+    }
+  | { readonly type: 'phase'; readonly phase: 'compile' | 'evaluate-before' | 'train' | 'evaluate-after' | 'report' }
+  | { readonly type: 'evaluation'; readonly when: 'before' | 'after'; readonly measurement: Measurement }
+  | { readonly type: 'iteration'; readonly record: IterationRecord; readonly description?: ThetaDescription }
+  | { readonly type: 'checkpoint'; readonly path: string; readonly iteration: number }
+  | { readonly type: 'warning'; readonly message: string }
+  | { readonly type: 'end'; readonly reason: 'finished' | 'interrupted'; readonly iterations: number };
+
+export type RunListener = (event: RunEvent) => void;

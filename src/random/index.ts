@@ -1,0 +1,4 @@
+export * from './draws';
+export * from './eager';
+export * from './keys';
+export * from './threefry';
