@@ -1,0 +1,169 @@
+/** Pictures of a run: vega-lite specifications rendered to self-contained SVG, without a display. */
+import { parse, View } from 'vega';
+import { compile, type TopLevelSpec } from 'vega-lite';
+import type { RunReport } from './run-report';
+
+/** One point of a chart with several lines. */
+interface Point {
+  readonly x: number;
+  readonly y: number;
+  readonly line: string;
+}
+
+interface LineChart {
+  readonly title: string;
+  readonly x: string;
+  readonly y: string;
+  readonly points: readonly Point[];
+  readonly logarithmic?: boolean;
+}
+
+export interface Chart {
+  readonly title: string;
+  /** A complete `<svg>` element. */
+  readonly svg: string;
+}
+
+const WIDTH = 420;
+const HEIGHT = 240;
+/** Okabe and Ito's palette tells its colours apart in all common forms of colour blindness. */
+const COLOURS = ['#7a7a7a', '#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#000000'];
+
+function lineSpec(chart: LineChart): TopLevelSpec {
+  const lines = [...new Set(chart.points.map((point) => point.line))];
+  return {
+    $schema: 'https://vega.github.io/schema/vega-lite/v5.json',
+    width: WIDTH,
+    height: HEIGHT,
+    background: '#ffffff',
+    padding: 8,
+    data: { values: chart.points.map((point) => ({ ...point })) },
+    mark: { type: 'line', strokeWidth: 2, clip: true },
+    encoding: {
+      x: { field: 'x', type: 'quantitative', title: chart.x },
+      y: {
+        field: 'y',
+        type: 'quantitative',
+        title: chart.y,
+        scale: chart.logarithmic === true ? { type: 'log' } : { zero: false },
+        axis: chart.logarithmic === true ? { format: '~g' } : {},
+      },
+      color: {
+        field: 'line',
+        type: 'nominal',
+        title: null,
+        scale: { domain: lines, range: lines.map((_, i) => COLOURS[i % COLOURS.length]) },
+        legend: lines.length > 1 ? { orient: 'top' } : null,
+      },
+    },
+    config: { view: { stroke: null }, font: 'system-ui, sans-serif' },
+  };
+}
+
+async function render(chart: LineChart): Promise<Chart> {
+  const view = new View(parse(compile(lineSpec(chart)).spec), { renderer: 'none' });
+  const svg = await view.toSVG();
+  view.finalize();
+  return { title: chart.title, svg };
+}
+
+function finite(points: readonly Point[]): Point[] {
+  return points.filter((point) => Number.isFinite(point.x) && Number.isFinite(point.y));
+}
+
+interface Curve {
+  readonly t: readonly number[];
+  readonly value: readonly number[];
+}
+
+function curvePoints(line: string, curve: Curve | undefined): Point[] {
+  return curve === undefined ? [] : curve.t.map((t, i) => ({ x: t, y: curve.value[i], line }));
+}
+
+function scheduleCharts(report: RunReport): LineChart[] {
+  const before = new Map(Object.entries(report.before.description?.curves ?? {}));
+  const after = new Map(Object.entries(report.after.description?.curves ?? {}));
+  return [...new Set([...before.keys(), ...after.keys()])].map((name) => {
+    const points = [
+      { line: 'before', curve: before.get(name) },
+      { line: 'after', curve: after.get(name) },
+    ].flatMap(({ line, curve }) => curvePoints(line, curve));
+    return {
+      title: `Schedule: ${name}`,
+      x: 'inner step',
+      y: name,
+      points,
+      logarithmic: points.every((point) => point.y > 0),
+    };
+  });
+}
+
+function learningCurves(report: RunReport): LineChart[] {
+  const curves = [
+    { line: 'before', curve: report.before.measurement?.curve },
+    { line: 'after', curve: report.after.measurement?.curve },
+  ];
+  const points = curves.flatMap(({ line, curve }) => curvePoints(line, curve));
+  const name = curves.find(({ curve }) => curve !== undefined)?.curve?.name ?? '';
+  return [{ title: 'Inner training', x: 'inner step', y: name, points }];
+}
+
+/** Means of consecutive groups, so that a picture has at most `limit` points a line. */
+function thinned(points: readonly Point[], limit: number): Point[] {
+  const group = Math.ceil(points.length / limit);
+  if (group <= 1) return [...points];
+  const out: Point[] = [];
+  for (let i = 0; i < points.length; i += group) {
+    const part = points.slice(i, i + group);
+    const mean = (value: (point: Point) => number): number =>
+      part.reduce((sum, point) => sum + value(point), 0) / part.length;
+    out.push({ x: mean((p) => p.x), y: mean((p) => p.y), line: part[0].line });
+  }
+  return out;
+}
+
+const MOST_POINTS = 400;
+
+function trainingCharts(report: RunReport): LineChart[] {
+  const loss = report.metrics.flatMap((line) =>
+    line.meanLoss === null ? [] : [{ x: line.innerSteps, y: line.meanLoss, line: 'meta-loss' }],
+  );
+  const gradient = report.metrics.map((line) => ({
+    x: line.iteration,
+    y: line.gradientNorm,
+    line: 'gradient norm',
+  }));
+  const theta = report.thetaNames.flatMap((name, i) =>
+    thinned(
+      finite(report.metrics.map((line) => ({ x: line.iteration, y: line.theta?.[i] ?? NaN, line: name }))),
+      MOST_POINTS,
+    ),
+  );
+  return [
+    {
+      title: 'Meta-loss (mean per inner step)',
+      x: 'inner steps, both partners',
+      y: 'meta-loss',
+      points: thinned(loss, MOST_POINTS),
+    },
+    {
+      title: 'Gradient norm',
+      x: 'outer iteration',
+      y: 'norm',
+      points: thinned(finite(gradient), MOST_POINTS),
+      logarithmic: gradient.every((point) => point.y > 0),
+    },
+    { title: 'Path of θ (as stored)', x: 'outer iteration', y: 'θ', points: theta },
+  ];
+}
+
+/** All pictures that the report's numbers allow; those without points are left out. */
+export async function reportCharts(report: RunReport): Promise<Chart[]> {
+  const charts = [...scheduleCharts(report), ...learningCurves(report), ...trainingCharts(report)];
+  return Promise.all(
+    charts
+      .map((chart) => ({ ...chart, points: finite(chart.points) }))
+      .filter((chart) => chart.points.length > 0)
+      .map(render),
+  );
+}

@@ -1,0 +1,111 @@
+/** report.html: one file, nothing loaded from outside, readable without scripts. */
+import { reportCharts } from './charts';
+import type { Measurement } from '../outer/events';
+import type { ReportedTheta, RunReport } from './run-report';
+
+export function escapeHtml(text: string): string {
+  return text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;').replace(/"/g, '&quot;');
+}
+
+/** Four significant digits, without trailing noise. */
+export function formatNumber(value: number): string {
+  if (!Number.isFinite(value)) return String(value);
+  const magnitude = Math.abs(value);
+  if (magnitude !== 0 && (magnitude < 1e-3 || magnitude >= 1e6)) return value.toExponential(3);
+  return String(Number(value.toPrecision(4)));
+}
+
+/** `0.7712 ± 0.0034 (n = 5)`. */
+export function formatMeasurement(measurement: Measurement | undefined): string {
+  if (measurement === undefined) return 'not measured';
+  const { mean, standardError, n } = measurement;
+  return `${mean.toFixed(4)} ± ${standardError.toFixed(4)} (n = ${n})`;
+}
+
+/** Rows of the table before / after: [what, before, after]. */
+export function beforeAfterRows(before: ReportedTheta, after: ReportedTheta): [string, string, string][] {
+  const names = Object.keys({ ...before.description?.values, ...after.description?.values });
+  const value = (theta: ReportedTheta, name: string): string => {
+    const number = theta.description?.values[name];
+    return number === undefined ? '–' : formatNumber(number);
+  };
+  const rows = names.map((name): [string, string, string] => [name, value(before, name), value(after, name)]);
+  const metric = after.measurement?.metric ?? before.measurement?.metric;
+  if (metric !== undefined) {
+    rows.push([metric, formatMeasurement(before.measurement), formatMeasurement(after.measurement)]);
+  }
+  return rows;
+}
+
+const STYLE = `
+:root { color-scheme: light dark; --text: #1b1f24; --page: #fcfcfc; --line: #d5d9de; --soft: #5b6470; }
+@media (prefers-color-scheme: dark) { :root { --text: #e8eaed; --page: #16181b; --line: #3a3f45; --soft: #a0a8b2; } }
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--text); background: var(--page); max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin-top: 2rem; }
+p.lead { color: var(--soft); margin-top: .2rem; }
+table { border-collapse: collapse; } th, td { border-bottom: 1px solid var(--line); padding: .35rem .9rem .35rem 0; text-align: left; font-variant-numeric: tabular-nums; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(28rem, 100%), 1fr)); gap: 1rem; }
+figure { margin: 0; } figcaption { font-weight: 600; margin-bottom: .3rem; } figure svg { max-width: 100%; height: auto; border-radius: 6px; }
+pre { overflow: auto; border: 1px solid var(--line); border-radius: 6px; padding: .8rem; font-size: .85rem; }
+`;
+
+/** A sentence that answers what came of it, from the two measurements. */
+function verdict(report: RunReport): string {
+  const before = report.before.measurement;
+  const after = report.after.measurement;
+  if (before === undefined || after === undefined) return '';
+  const change = after.mean - before.mean;
+  const error = Math.hypot(before.standardError, after.standardError);
+  const better = after.minimise ? change < 0 : change > 0;
+  const size = `${formatNumber(Math.abs(change))} ± ${formatNumber(error)}`;
+  if (Math.abs(change) <= 2 * error) {
+    return `${after.metric} changed by ${formatNumber(change)} ± ${formatNumber(error)}: within two standard errors, so no change is shown.`;
+  }
+  return `${after.metric} is ${better ? 'better' : 'worse'} by ${size} (difference ± its standard error).`;
+}
+
+/** The whole page. */
+export async function renderReport(report: RunReport): Promise<string> {
+  const charts = await reportCharts(report);
+  const rows = beforeAfterRows(report.before, report.after);
+  const dropped = report.metrics.reduce((sum, line) => sum + line.droppedPairs, 0);
+  const facts: [string, string][] = [
+    ['engine', `${report.engine} (${report.engineReason})`],
+    ['seed', String(report.seed)],
+    ['outer iterations', String(report.metrics.length)],
+    ['inner steps', report.innerSteps.toLocaleString('en')],
+    ['dropped pairs', String(dropped)],
+    ['wall time', `${report.wallSeconds.toFixed(1)} s`],
+  ];
+  const cells = (row: readonly string[], tag: string): string =>
+    `<tr>${row.map((cell) => `<${tag}>${escapeHtml(cell)}</${tag}>`).join('')}</tr>`;
+  const figures = charts
+    .map(({ title, svg }) => `<figure><figcaption>${escapeHtml(title)}</figcaption>${svg}</figure>`)
+    .join('\n');
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>${escapeHtml(report.title)} – Outerloop</title>
+<style>${STYLE}</style>
+</head>
+<body>
+<h1>${escapeHtml(report.title)}</h1>
+<p class="lead">${escapeHtml(verdict(report))}</p>
+<h2>Before and after</h2>
+<table><thead>${cells(['', 'before', 'after'], 'th')}</thead><tbody>${rows.map((row) => cells(row, 'td')).join('')}</tbody></table>
+<h2>Pictures</h2>
+<div class="charts">
+${figures}
+</div>
+<h2>The run</h2>
+<table><tbody>${facts.map((row) => cells(row, 'td')).join('')}</tbody></table>
+<h2>Run it again</h2>
+<pre>${escapeHtml(report.reproduce)}</pre>
+<h2>Settings</h2>
+<pre>${escapeHtml(JSON.stringify(report.config, null, 2))}</pre>
+</body>
+</html>
+`;
+}
