@@ -23,6 +23,7 @@ const nodePackages = [
   '@swc/core',
   '@tensorflow/tfjs-node',
   '@tensorflow/tfjs-node-gpu',
+  'asciichart',
   'cli-progress',
   'cli-table3',
   'commander',
