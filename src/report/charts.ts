@@ -1,7 +1,8 @@
 /** Pictures of a run: vega-lite specifications rendered to self-contained SVG, without a display. */
 import { parse, View } from 'vega';
 import { compile, type TopLevelSpec } from 'vega-lite';
-import type { RunReport } from './run-report';
+import type { RunResult } from '../outer/result';
+import { thetaNames } from './run-report';
 
 /** One point of a chart with several lines. */
 interface Point {
@@ -80,9 +81,9 @@ function curvePoints(line: string, curve: Curve | undefined): Point[] {
   return curve === undefined ? [] : curve.t.map((t, i) => ({ x: t, y: curve.value[i], line }));
 }
 
-function scheduleCharts(report: RunReport): LineChart[] {
-  const before = new Map(Object.entries(report.before.description?.curves ?? {}));
-  const after = new Map(Object.entries(report.after.description?.curves ?? {}));
+function scheduleCharts(result: RunResult): LineChart[] {
+  const before = new Map(Object.entries(result.initialDescription?.curves ?? {}));
+  const after = new Map(Object.entries(result.description?.curves ?? {}));
   return [...new Set([...before.keys(), ...after.keys()])].map((name) => {
     const points = [
       { line: 'before', curve: before.get(name) },
@@ -98,10 +99,10 @@ function scheduleCharts(report: RunReport): LineChart[] {
   });
 }
 
-function learningCurves(report: RunReport): LineChart[] {
+function learningCurves(result: RunResult): LineChart[] {
   const curves = [
-    { line: 'before', curve: report.before.measurement?.curve },
-    { line: 'after', curve: report.after.measurement?.curve },
+    { line: 'before', curve: result.before?.curve },
+    { line: 'after', curve: result.after?.curve },
   ];
   const points = curves.flatMap(({ line, curve }) => curvePoints(line, curve));
   const name = curves.find(({ curve }) => curve !== undefined)?.curve?.name ?? '';
@@ -124,18 +125,18 @@ function thinned(points: readonly Point[], limit: number): Point[] {
 
 const MOST_POINTS = 400;
 
-function trainingCharts(report: RunReport): LineChart[] {
-  const loss = report.metrics.flatMap((line) =>
+function trainingCharts(result: RunResult): LineChart[] {
+  const loss = result.history.flatMap((line) =>
     line.meanLoss === null ? [] : [{ x: line.innerSteps, y: line.meanLoss, line: 'meta-loss' }],
   );
-  const gradient = report.metrics.map((line) => ({
+  const gradient = result.history.map((line) => ({
     x: line.iteration,
-    y: line.gradientNorm,
+    y: line.gradientNorm ?? NaN,
     line: 'gradient norm',
   }));
-  const theta = report.thetaNames.flatMap((name, i) =>
+  const theta = thetaNames(result.layout).flatMap((name, i) =>
     thinned(
-      finite(report.metrics.map((line) => ({ x: line.iteration, y: line.theta?.[i] ?? NaN, line: name }))),
+      finite(result.history.map((line) => ({ x: line.iteration, y: line.theta?.[i] ?? NaN, line: name }))),
       MOST_POINTS,
     ),
   );
@@ -151,15 +152,15 @@ function trainingCharts(report: RunReport): LineChart[] {
       x: 'outer iteration',
       y: 'norm',
       points: thinned(finite(gradient), MOST_POINTS),
-      logarithmic: gradient.every((point) => point.y > 0),
+      logarithmic: finite(gradient).every((point) => point.y > 0),
     },
     { title: 'Path of θ (as stored)', x: 'outer iteration', y: 'θ', points: theta },
   ];
 }
 
 /** All pictures that the report's numbers allow; those without points are left out. */
-export async function reportCharts(report: RunReport): Promise<Chart[]> {
-  const charts = [...scheduleCharts(report), ...learningCurves(report), ...trainingCharts(report)];
+export async function reportCharts(result: RunResult): Promise<Chart[]> {
+  const charts = [...scheduleCharts(result), ...learningCurves(result), ...trainingCharts(result)];
   return Promise.all(
     charts
       .map((chart) => ({ ...chart, points: finite(chart.points) }))

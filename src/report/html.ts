@@ -1,7 +1,8 @@
 /** report.html: one file, nothing loaded from outside, readable without scripts. */
 import { reportCharts } from './charts';
 import type { Measurement } from '../outer/events';
-import type { ReportedTheta, RunReport } from './run-report';
+import type { RunResult } from '../outer/result';
+import { thetaAfter, thetaBefore, type ReportedTheta, type RunReport } from './run-report';
 
 export function escapeHtml(text: string): string {
   return text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;').replace(/"/g, '&quot;');
@@ -50,9 +51,7 @@ pre { overflow: auto; border: 1px solid var(--line); border-radius: 6px; padding
 `;
 
 /** A sentence that answers what came of it, from the two measurements. */
-function verdict(report: RunReport): string {
-  const before = report.before.measurement;
-  const after = report.after.measurement;
+function verdict({ before, after }: RunResult): string {
   if (before === undefined || after === undefined) return '';
   const change = after.mean - before.mean;
   const error = Math.hypot(before.standardError, after.standardError);
@@ -66,16 +65,17 @@ function verdict(report: RunReport): string {
 
 /** The whole page. */
 export async function renderReport(report: RunReport): Promise<string> {
-  const charts = await reportCharts(report);
-  const rows = beforeAfterRows(report.before, report.after);
-  const dropped = report.metrics.reduce((sum, line) => sum + line.droppedPairs, 0);
+  const { result } = report;
+  const charts = await reportCharts(result);
+  const rows = beforeAfterRows(thetaBefore(result), thetaAfter(result));
+  const dropped = result.history.reduce((sum, line) => sum + line.droppedPairs, 0);
   const facts: [string, string][] = [
-    ['engine', `${report.engine} (${report.engineReason})`],
+    ['engine', `${result.engine} (${result.engineReason})`],
     ['seed', String(report.seed)],
-    ['outer iterations', String(report.metrics.length)],
-    ['inner steps', report.innerSteps.toLocaleString('en')],
+    ['outer iterations', String(result.iterations)],
+    ['inner steps', result.innerSteps.toLocaleString('en')],
     ['dropped pairs', String(dropped)],
-    ['wall time', `${report.wallSeconds.toFixed(1)} s`],
+    ['wall time', `${result.wallSeconds.toFixed(1)} s`],
   ];
   const cells = (row: readonly string[], tag: string): string =>
     `<tr>${row.map((cell) => `<${tag}>${escapeHtml(cell)}</${tag}>`).join('')}</tr>`;
@@ -92,7 +92,7 @@ export async function renderReport(report: RunReport): Promise<string> {
 </head>
 <body>
 <h1>${escapeHtml(report.title)}</h1>
-<p class="lead">${escapeHtml(verdict(report))}</p>
+<p class="lead">${escapeHtml(verdict(result))}</p>
 <h2>Before and after</h2>
 <table><thead>${cells(['', 'before', 'after'], 'th')}</thead><tbody>${rows.map((row) => cells(row, 'td')).join('')}</tbody></table>
 <h2>Pictures</h2>

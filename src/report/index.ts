@@ -1,3 +1,3 @@
 export { reportCharts, type Chart } from './charts';
 export { beforeAfterRows, formatMeasurement, formatNumber, renderReport } from './html';
-export type { MetricsLine, ReportedTheta, RunReport } from './run-report';
+export { thetaAfter, thetaBefore, type ReportedTheta, type RunReport } from './run-report';

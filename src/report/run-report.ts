@@ -1,18 +1,16 @@
-import type { ConfigObject, ThetaDescription } from '../contracts';
+import type { ConfigObject, ThetaDescription, ThetaLayout } from '../contracts';
 import type { Measurement } from '../outer/events';
+import type { RunResult } from '../outer/result';
 
-/** One line of metrics.jsonl. */
-export interface MetricsLine {
-  readonly iteration: number;
-  /** null where no pair was valid. */
-  readonly meanLoss: number | null;
-  readonly gradientNorm: number;
-  readonly updateNorm: number;
-  /** Cumulative. */
-  readonly innerSteps: number;
-  readonly droppedPairs: number;
-  readonly wallSeconds: number;
-  readonly theta?: readonly number[];
+/** Everything the page shows; `result` is read from a run folder or comes from a run in memory. */
+export interface RunReport {
+  readonly title: string;
+  readonly result: RunResult;
+  /** Resolved configuration. */
+  readonly config: ConfigObject;
+  readonly seed: number;
+  /** A command, or code, that runs it again. */
+  readonly reproduce: string;
 }
 
 /** θ at one end of the run: what it means, and how it was measured. */
@@ -21,21 +19,21 @@ export interface ReportedTheta {
   readonly measurement?: Measurement;
 }
 
-/** Everything the report shows; read from a run folder or taken from a run in memory. */
-export interface RunReport {
-  readonly title: string;
-  readonly engine: string;
-  readonly engineReason: string;
-  readonly seed: number;
-  readonly wallSeconds: number;
-  readonly innerSteps: number;
-  /** Resolved configuration. */
-  readonly config: ConfigObject;
-  readonly metrics: readonly MetricsLine[];
-  /** Names of θ's numbers, in order; empty if there are too many to list. */
-  readonly thetaNames: readonly string[];
-  readonly before: ReportedTheta;
-  readonly after: ReportedTheta;
-  /** A command that runs it again. */
-  readonly reproduce: string;
+export function thetaBefore(result: RunResult): ReportedTheta {
+  return { description: result.initialDescription, measurement: result.before };
+}
+
+export function thetaAfter(result: RunResult): ReportedTheta {
+  return { description: result.description, measurement: result.after };
+}
+
+/** More lines than this tell nothing in one picture. */
+const MOST_NAMES = 8;
+
+/** Names of θ's numbers in order, or none if there are too many to draw. */
+export function thetaNames(layout: ThetaLayout): string[] {
+  if (layout.size > MOST_NAMES) return [];
+  return layout.leaves.flatMap((leaf) =>
+    leaf.size === 1 ? [leaf.path] : Array.from({ length: leaf.size }, (_, i) => `${leaf.path}[${i}]`),
+  );
 }

@@ -1,63 +1,70 @@
-import { beforeAfterRows, formatNumber, renderReport, type RunReport } from '../../src/report';
+import type { RunResult } from '../../src/outer/result';
+import { beforeAfterRows, formatNumber, renderReport, thetaAfter, thetaBefore, type RunReport } from '../../src/report';
 
 const curve = (values: number[]) => ({ name: 'accuracy', t: values.map((_, i) => i * 10), value: values });
 
-const report: RunReport = {
-  title: 'lr <tuned> & "done"',
+const measured = (mean: number, values: number[]) => ({
+  metric: 'test accuracy',
+  minimise: false,
+  mean,
+  standardError: 0.01,
+  n: 5,
+  values: [],
+  curve: curve(values),
+});
+const line = { updateNorm: 0.1, burnInSteps: 0 };
+
+const result: RunResult = {
+  problem: 'mnist-lr',
   engine: 'tfjs:wasm',
   engineReason: 'no compiler',
-  seed: 7,
+  layout: {
+    size: 2,
+    leaves: [
+      { path: 'learningRate.decay', shape: [], offset: 0, size: 1 },
+      { path: 'learningRate.initial', shape: [], offset: 1, size: 1 },
+    ],
+  },
+  initialTheta: Float64Array.of(3, -5),
+  theta: Float64Array.of(2, -4),
+  iterations: 2,
   wallSeconds: 12.5,
   innerSteps: 6400,
-  config: { task: { name: 'mlp' }, iterations: 2 },
-  metrics: [
+  interrupted: false,
+  history: [
     {
+      ...line,
       iteration: 0,
       meanLoss: -0.5,
       gradientNorm: 1,
-      updateNorm: 0.1,
       innerSteps: 3200,
       droppedPairs: 1,
       wallSeconds: 6,
-      theta: [-5, 3],
+      theta: [3, -5],
     },
     {
+      ...line,
       iteration: 1,
       meanLoss: null,
-      gradientNorm: 0,
-      updateNorm: 0,
+      gradientNorm: null,
       innerSteps: 6400,
       droppedPairs: 2,
       wallSeconds: 12,
-      theta: [-4, 2],
+      theta: [2, -4],
     },
   ],
-  thetaNames: ['learningRate.initial', 'learningRate.decay'],
-  before: {
-    description: { values: { initial: 0.003 }, curves: { learningRate: { t: [0, 1], value: [0.003, 0.001] } } },
-    measurement: {
-      metric: 'test accuracy',
-      minimise: false,
-      mean: 0.5,
-      standardError: 0.01,
-      n: 5,
-      values: [],
-      curve: curve([0.1, 0.5]),
-    },
-  },
-  after: {
-    description: { values: { initial: 0.03 }, curves: { learningRate: { t: [0, 1], value: [0.03, 0.02] } } },
-    measurement: {
-      metric: 'test accuracy',
-      minimise: false,
-      mean: 0.75,
-      standardError: 0.01,
-      n: 5,
-      values: [],
-      curve: curve([0.1, 0.75]),
-    },
-  },
+  initialDescription: { values: { initial: 0.003 }, curves: { learningRate: { t: [0, 1], value: [0.003, 0.001] } } },
+  before: measured(0.5, [0.1, 0.5]),
+  description: { values: { initial: 0.03 }, curves: { learningRate: { t: [0, 1], value: [0.03, 0.02] } } },
+  after: measured(0.75, [0.1, 0.75]),
+};
+
+const report: RunReport = {
+  title: 'lr <tuned> & "done"',
+  seed: 7,
+  config: { task: { name: 'mlp' }, iterations: 2 },
   reproduce: 'outerloop train mnist-lr --seed 7',
+  result,
 };
 
 describe('report.html', () => {
@@ -82,10 +89,8 @@ describe('report.html', () => {
   });
 
   test('a difference within two standard errors is not sold as a gain', async () => {
-    const after = { ...report.after.measurement!, mean: 0.52 };
-    expect(await renderReport({ ...report, after: { ...report.after, measurement: after } })).toContain(
-      'no change is shown',
-    );
+    const page = await renderReport({ ...report, result: { ...result, after: measured(0.52, [0.1, 0.52]) } });
+    expect(page).toContain('no change is shown');
   });
 
   test('draws schedule, learning curve, meta-loss, gradient and θ, each as a picture with lines', () => {
@@ -107,7 +112,7 @@ describe('report.html', () => {
 });
 
 test('table before / after', () => {
-  expect(beforeAfterRows(report.before, report.after)).toEqual([
+  expect(beforeAfterRows(thetaBefore(result), thetaAfter(result))).toEqual([
     ['initial', '0.003', '0.03'],
     ['test accuracy', '0.5000 ± 0.0100 (n = 5)', '0.7500 ± 0.0100 (n = 5)'],
   ]);
