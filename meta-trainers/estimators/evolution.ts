@@ -1,0 +1,217 @@
+/**
+ * The core that the evolutionary estimators share. They differ in how long a pair keeps its noise and in where its
+ * windows start; each file beside this one states its own choice.
+ */
+import { z } from 'zod';
+import type { Estimate, GradientEstimator, IterationSchedule, UnrollProgram, WindowResult } from '../../src/contracts';
+import { ConfigurationError, ShapeError } from '../../src/contracts/errors';
+import { iterationSchedule, scheduleSchema } from '../schedules';
+import { workerOffsets } from './offsets';
+import { pairDifferences, SHAPINGS } from './shaping';
+import { Workers } from './workers';
+
+const count = z.number().int().min(1);
+
+/** Options that every evolutionary estimator takes. */
+export const commonOptions = {
+  /** N: antithetic pairs. */
+  pairs: count,
+  /** Standard deviation of the perturbation of θ. */
+  sigma: scheduleSchema,
+  /** See `pairDifferences`. */
+  shaping: z.enum(SHAPINGS).default('none'),
+  /** Bound on |L⁺−L⁻|, mean losses per inner step (after shaping, if any). */
+  clip: z.number().positive().optional(),
+};
+
+/** Options of those that update θ every W inner steps. */
+export const windowOptions = {
+  ...commonOptions,
+  /** W: inner steps of a truncation window; divides the horizon. */
+  window: count,
+  /** All workers start at inner step 0. */
+  lockstep: z.boolean().default(false),
+  /** How step-unlocked workers are spread over {0, W, …, T−W}. */
+  offsets: z.enum(['stratified', 'independent']).default('stratified'),
+};
+
+export type WindowOptions = z.output<z.ZodObject<typeof windowOptions>>;
+
+/** What makes one estimator differ from another. */
+export interface Variant {
+  readonly name: string;
+  /** Whether an estimate scores one window, or the whole horizon in engine calls of `window` steps. */
+  readonly scored: 'window' | 'horizon';
+  /** K as a function of horizon and window; checked by `populate`. */
+  readonly noisePeriod: (horizon: number, window: number) => number;
+  readonly states: 'own' | 'mean';
+}
+
+export type EvolutionOptions = Omit<WindowOptions, 'window'> & { readonly window?: number };
+
+interface Plan {
+  readonly horizon: number;
+  readonly scoredSteps: number;
+  readonly callSteps: number;
+  readonly noisePeriod: number;
+  readonly lockstep: boolean;
+}
+
+/** An antithetic evolution strategy on unrolled problems. Two particles a pair, three with mean states. */
+export class EvolutionStrategy implements GradientEstimator<Workers> {
+  readonly needs = ['forward'] as const;
+  private readonly sigma: IterationSchedule;
+
+  constructor(
+    private readonly variant: Variant,
+    private readonly options: EvolutionOptions,
+  ) {
+    this.sigma = iterationSchedule(options.sigma);
+  }
+
+  get name(): string {
+    return this.variant.name;
+  }
+
+  /** @throws ConfigurationError if window, noise period and horizon do not fit together */
+  async populate(program: UnrollProgram, seed: number): Promise<Workers> {
+    const plan = this.plan(program);
+    const { pairs, offsets } = this.options;
+    return Workers.create(program, {
+      pairs,
+      seed,
+      horizon: plan.horizon,
+      noisePeriod: plan.noisePeriod,
+      states: this.variant.states,
+      offsets: plan.lockstep
+        ? new Int32Array(pairs)
+        : workerOffsets(offsets, seed, pairs, plan.horizon, plan.scoredSteps),
+    });
+  }
+
+  async estimate(theta: Float64Array, workers: Workers, iteration: number): Promise<Estimate> {
+    const size = workers.program.theta.size;
+    if (theta.length !== size) throw new ShapeError(`θ: expected ${size} numbers, got ${theta.length}.`);
+    const { scoredSteps, callSteps } = this.plan(workers.program);
+    const { pairs, shaping, clip } = this.options;
+    const setting = { theta, sigma: this.sigmaAt(iteration) };
+
+    let burnInSteps = await workers.begin(setting);
+    const result = await workers.window(scoredSteps, callSteps, setting);
+    const [sound, broken] = sortWorkers(result.lossSum, pairs);
+    const losses = new Float64Array(2 * sound.length);
+    for (let i = 0; i < losses.length; i++) losses[i] = result.lossSum[2 * sound[i >>> 1] + (i & 1)] / scoredSteps;
+    const differences = pairDifferences(losses, shaping, clip);
+
+    const gradient = await workers.combineScores(
+      sound,
+      differences.map((difference) => difference / (2 * sound.length)),
+      setting.sigma,
+    );
+    let squaredNorms = 0;
+    sound.forEach((w, i) => (squaredNorms += differences[i] ** 2 * workers.chunksInScore(w)));
+
+    burnInSteps += await workers.reenter(broken, setting);
+
+    return {
+      gradient,
+      meanLoss: mean(losses),
+      innerSteps: (this.variant.states === 'mean' ? 3 : 2) * pairs * scoredSteps,
+      burnInSteps,
+      validPairs: sound.length,
+      droppedPairs: broken.length,
+      metrics: metricMeans(result, sound, scoredSteps),
+      diagnostics: {
+        sigma: setting.sigma,
+        /** Mean of |L⁺−L⁻| per inner step, unshaped. */
+        lossDifference: mean(pairDifferences(losses, 'none').map(Math.abs)),
+        /** Root mean square of a pair's own gradient, with ‖score‖² at its expectation θ size·chunks/σ². */
+        pairGradientNorm: Math.sqrt((squaredNorms * size) / sound.length) / (2 * setting.sigma),
+      },
+    };
+  }
+
+  private sigmaAt(iteration: number): number {
+    const sigma = this.sigma(iteration);
+    if (!(sigma > 0 && sigma < Infinity)) {
+      throw new ConfigurationError(
+        'estimator.sigma',
+        'a positive number at every iteration',
+        `${sigma} at ${iteration}`,
+      );
+    }
+    return sigma;
+  }
+
+  private plan(program: UnrollProgram): Plan {
+    const { horizon } = program.problem;
+    const { scored, name } = this.variant;
+    const finite = Number.isFinite(horizon);
+    if (!finite && scored === 'horizon') {
+      throw new ConfigurationError(
+        'horizon',
+        `a number of steps for ${name}`,
+        String(horizon),
+        'Use an estimator of windows.',
+      );
+    }
+    const window = this.options.window ?? horizon;
+    if (finite && horizon % window !== 0) {
+      throw new ConfigurationError(
+        'estimator.window',
+        `a divisor of the horizon ${horizon}`,
+        String(window),
+        `Near ones: ${nearDivisors(horizon, window).join(', ')}.`,
+      );
+    }
+    const noisePeriod = this.variant.noisePeriod(horizon, window);
+    if (Number.isFinite(noisePeriod) && noisePeriod % window !== 0) {
+      const near = window * Math.max(1, Math.round(noisePeriod / window));
+      throw new ConfigurationError(
+        'estimator.noisePeriod',
+        `a multiple of the window ${window}`,
+        String(noisePeriod),
+        `For example ${near}.`,
+      );
+    }
+    return {
+      horizon,
+      scoredSteps: scored === 'horizon' ? horizon : window,
+      callSteps: window,
+      noisePeriod,
+      lockstep: !finite || scored === 'horizon' || this.options.lockstep,
+    };
+  }
+}
+
+/** Workers all of whose particles had finite losses, and the others; ascending. */
+function sortWorkers(lossSum: Float64Array, pairs: number): [Int32Array, Int32Array] {
+  // A worker whose mean state is lost could only start broken windows.
+  const meanIsFinite = (w: number) => lossSum.length === 2 * pairs || Number.isFinite(lossSum[2 * pairs + w]);
+  const isSound = (w: number) =>
+    Number.isFinite(lossSum[2 * w]) && Number.isFinite(lossSum[2 * w + 1]) && meanIsFinite(w);
+  const workers = Int32Array.from({ length: pairs }, (_, w) => w);
+  return [workers.filter(isSound), workers.filter((w) => !isSound(w))];
+}
+
+function metricMeans(result: WindowResult, workers: Int32Array, steps: number): Record<string, number> {
+  return Object.fromEntries(
+    Object.entries(result.metricSums).map(([name, sums]) => [
+      name,
+      mean(Float64Array.from(workers, (w) => (sums[2 * w] + sums[2 * w + 1]) / (2 * steps))),
+    ]),
+  );
+}
+
+/** NaN if there are none. */
+function mean(values: Float64Array): number {
+  return values.reduce((a, b) => a + b, 0) / values.length;
+}
+
+/** The divisors of `horizon` next below and above `window`. */
+function nearDivisors(horizon: number, window: number): number[] {
+  const near: number[] = [];
+  for (let w = Math.min(window, horizon); w >= 1 && near.length === 0; w--) if (horizon % w === 0) near.push(w);
+  for (let w = window; w <= horizon && near.length < 2; w++) if (horizon % w === 0) near.push(w);
+  return near;
+}

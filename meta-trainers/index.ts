@@ -1,0 +1,42 @@
+/** Gradient estimators and outer optimizers by name. A new one is a file and a line here. */
+import type { Registrar } from '../src/contracts';
+import { createFullEs, fullEsOptions } from './estimators/full-es';
+import { createGpes, gpesOptions } from './estimators/gpes';
+import { createNres, nresOptions } from './estimators/nres';
+import { createPes, pesOptions } from './estimators/pes';
+import { createTruncatedEs, truncatedEsOptions } from './estimators/truncated-es';
+
+export { fullEs, type FullEsOptions } from './estimators/full-es';
+export { gpes, type GpesOptions } from './estimators/gpes';
+export { nres, type NresOptions } from './estimators/nres';
+export { pes, type PesOptions } from './estimators/pes';
+export { truncatedEs, type TruncatedEsOptions } from './estimators/truncated-es';
+export { iterationSchedule, type ScheduleOptions } from './schedules';
+
+export function registerMetaTrainers({ estimator }: Registrar): void {
+  estimator('full-es', {
+    description: 'ES over whole episodes: unbiased, one update an episode',
+    options: fullEsOptions,
+    create: createFullEs,
+  });
+  estimator('truncated-es', {
+    description: 'ES within windows from a mean state: biased',
+    options: truncatedEsOptions,
+    create: createTruncatedEs,
+  });
+  estimator('pes', {
+    description: 'Persistent ES: fresh noise every window, unbiased',
+    options: pesOptions,
+    create: createPes,
+  });
+  estimator('gpes', {
+    description: 'PES with fresh noise every K inner steps, unbiased',
+    options: gpesOptions,
+    create: createGpes,
+  });
+  estimator('nres', {
+    description: 'Noise-reuse ES: one noise an episode, unbiased, least variance',
+    options: nresOptions,
+    create: createNres,
+  });
+}
