@@ -49,15 +49,15 @@ export function copyInto(builder: GraphBuilder, graph: Graph): { inputs: ValueId
   return { inputs, outputs: inline(builder, graph, inputs) };
 }
 
-/** `name`, or `name'`, `name''` … if the graph has an input of that name: derivatives of derivatives add their own. */
-export function freshInputName(graph: Graph, name: string): string {
-  const taken = new Set(
-    graph.inputs.map((id) => {
-      const node = graph.nodes[id];
-      return node.op === 'input' ? node.attributes.name : '';
-    }),
-  );
+/** The names of a graph's inputs. */
+export function inputNames(graph: Graph): Set<string> {
+  return new Set(graph.nodes.flatMap((node) => (node.op === 'input' ? [node.attributes.name] : [])));
+}
+
+/** `name`, or `name'`, `name''` … if it is taken (derivatives of derivatives add inputs of the same names); takes it. */
+export function freshName(taken: Set<string>, name: string): string {
   let fresh = name;
   while (taken.has(fresh)) fresh += "'";
+  taken.add(fresh);
   return fresh;
 }

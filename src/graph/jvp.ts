@@ -1,6 +1,6 @@
 /** Forward mode: the pass `jvp` appends the Jacobian-vector product of part of a graph to the same graph. */
 import { GraphBuilder } from './builder';
-import { copyInto, freshInputName } from './inline';
+import { copyInto, freshName, inputNames } from './inline';
 import type { Graph, NodeOf, OpName, ValueId } from './ir';
 import { JVP_RULES } from './jvp-rules';
 import { checkDerivative } from './vjp';
@@ -33,11 +33,12 @@ export function jvp(
 export function jvpGraph(graph: Graph): Graph {
   const builder = new GraphBuilder(`${graph.name}.jvp`);
   const { inputs, outputs } = copyInto(builder, graph);
+  const names = inputNames(graph);
   const tangents = new Map<ValueId, ValueId>();
   for (const id of inputs) {
     const node = builder.node(id);
     if (node.op !== 'input' || node.type.dtype !== 'float32') continue;
-    tangents.set(id, builder.input(freshInputName(graph, `tangent.${node.attributes.name}`), node.type));
+    tangents.set(id, builder.input(freshName(names, `tangent.${node.attributes.name}`), node.type));
   }
   const floats = outputs.filter((id) => builder.type(id).dtype === 'float32');
   const derivatives = jvp(builder, tangents, floats);

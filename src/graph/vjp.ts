@@ -1,7 +1,7 @@
 /** Reverse mode: the pass `vjp` appends the vector-Jacobian product of part of a graph to the same graph. */
 import { ShapeError } from '../contracts';
 import { GraphBuilder } from './builder';
-import { copyInto, freshInputName } from './inline';
+import { copyInto, freshName, inputNames } from './inline';
 import { formatType, sameShape, type Graph, type NodeOf, type OpName, type ValueId } from './ir';
 import { VJP_RULES } from './vjp-rules';
 
@@ -50,10 +50,11 @@ export function vjp(builder: GraphBuilder, seeds: readonly Seed[], wrt: readonly
 export function vjpGraph(graph: Graph): Graph {
   const builder = new GraphBuilder(`${graph.name}.vjp`);
   const { inputs, outputs } = copyInto(builder, graph);
+  const names = inputNames(graph);
   const seeds = outputs.flatMap((value, i): Seed[] => {
     const type = builder.type(value);
     if (type.dtype !== 'float32') return [];
-    return [{ value, cotangent: builder.input(freshInputName(graph, `cotangent.${i}`), type) }];
+    return [{ value, cotangent: builder.input(freshName(names, `cotangent.${i}`), type) }];
   });
   const wrt = inputs.filter((id) => builder.type(id).dtype === 'float32');
   return builder.finish([...outputs, ...vjp(builder, seeds, wrt)]);
