@@ -28,6 +28,8 @@ export interface IterationRecord {
   readonly burnInSteps: number;
   /** Since the run's start, resumed time included. */
   readonly wallSeconds: number;
+  /** Where the configuration's `evaluation.every` asked for one. */
+  readonly evaluation?: Measurement;
 }
 
 export type RunEvent =

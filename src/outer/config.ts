@@ -1,0 +1,189 @@
+/** The configuration of a run: its schema, and how presets, files and `--set` become one resolved object. */
+import { z } from 'zod';
+import { ConfigurationError, UnknownNameError, type ConfigObject, type ConfigValue } from '../contracts';
+import { applyOverride, mergeConfig, NAMED_KEYS, normaliseNames, type Override } from './config-merge';
+import { objectiveSchema, type Objective } from './combinators/unroll';
+import { checkWith, fillDefaults, parseOptions } from './config-check';
+import { nearNames, type Resolver } from './resolver';
+
+/** `{name, …options}`: a registered thing and its options, flat. */
+export interface NamedConfig extends ConfigObject {
+  readonly name: string;
+}
+
+/** A complete configuration. JSON-able: `infinite` stands for an infinite horizon. */
+export interface ResolvedConfig {
+  readonly preset?: string;
+  /** Plugin files, as they were given. */
+  readonly plugins: readonly string[];
+  readonly seed: number;
+  /** As asked for; `auto` included. */
+  readonly engine: string;
+  readonly horizon?: number | 'infinite';
+  readonly iterations: number;
+  /** Either task, optimizer and objective … */
+  readonly task?: NamedConfig;
+  readonly optimizer?: NamedConfig;
+  readonly objective?: Objective;
+  /** … or a whole problem. */
+  readonly problem?: NamedConfig;
+  readonly data?: NamedConfig;
+  readonly estimator: NamedConfig;
+  readonly outerOptimizer: NamedConfig;
+  /** Decay of the exponential average of θ that is evaluated; absent: θ itself. */
+  readonly thetaAverage?: number;
+  readonly evaluation: {
+    /** Fresh starts; absent: what the problem says. */
+    readonly particles?: number;
+    /** Also evaluate every so many iterations. */
+    readonly every?: number;
+  };
+  readonly checkpoint: { readonly seconds: number; readonly keep: number };
+}
+
+const positiveInteger = z.int('a positive integer').positive('a positive integer');
+const named = z.looseObject({ name: z.string().min(1) });
+
+const configSchema = z.strictObject({
+  preset: z.string().optional(),
+  plugins: z.array(z.string()).default([]),
+  seed: z.int().min(0).default(0),
+  engine: z.string().min(1).default('auto'),
+  horizon: z.union([positiveInteger, z.literal('infinite')]).optional(),
+  iterations: positiveInteger.default(500),
+  task: named.optional(),
+  optimizer: named.optional(),
+  objective: objectiveSchema.optional(),
+  problem: named.optional(),
+  data: named.optional(),
+  estimator: named,
+  outerOptimizer: named.default({ name: 'adam' }),
+  thetaAverage: z.number().gt(0).lt(1).optional(),
+  evaluation: z.strictObject({ particles: positiveInteger.optional(), every: positiveInteger.optional() }).prefault({}),
+  checkpoint: z
+    .strictObject({ seconds: z.number().positive().default(60), keep: positiveInteger.default(5) })
+    .prefault({}),
+});
+
+/** A preset with everything that it builds upon merged in; the keys of the outermost win. */
+function withPresets(config: ConfigObject, resolver: Resolver, seen: readonly string[] = []): ConfigObject {
+  const { preset } = config;
+  if (typeof preset !== 'string') return config;
+  if (seen.includes(preset)) {
+    throw new ConfigurationError('preset', 'presets that do not refer to themselves', [...seen, preset].join(' → '));
+  }
+  const base = withPresets(normaliseNames(resolver.preset(preset).config), resolver, [...seen, preset]);
+  return mergeConfig(base, config);
+}
+
+function checkShape(config: ResolvedConfig): void {
+  if (config.problem !== undefined) {
+    for (const key of ['task', 'optimizer', 'objective'] as const) {
+      if (config[key] !== undefined) {
+        throw new ConfigurationError(
+          key,
+          'nothing beside "problem"',
+          key === 'objective' ? 'an objective' : `"${config[key].name}"`,
+          `The configuration has the problem "${config.problem.name}"; start from a preset made of task and optimizer.`,
+        );
+      }
+    }
+    return;
+  }
+  if (config.task === undefined && config.optimizer === undefined) {
+    throw new ConfigurationError('problem', 'a problem, or a task and an optimizer', 'neither');
+  }
+  for (const key of ['task', 'optimizer'] as const) {
+    if (config[key] === undefined) throw new ConfigurationError(key, 'a name', 'nothing');
+  }
+  if (config.horizon === undefined) {
+    throw new ConfigurationError('horizon', 'a positive integer', 'nothing');
+  }
+}
+
+/** Kind of each named key. */
+const CONFIG_KINDS = {
+  task: 'task',
+  optimizer: 'optimizer',
+  problem: 'problem',
+  data: 'dataset',
+  estimator: 'estimator',
+  outerOptimizer: 'outerOptimizer',
+} as const;
+
+/**
+ * Merges preset ← input ← overrides, checks every key, and fills in defaults, those of the named things included.
+ * Nothing is loaded, built or written.
+ * @throws ConfigurationError (key, expected, got), UnknownNameError (near names)
+ */
+export function resolveConfig(input: ConfigObject, overrides: readonly Override[], resolver: Resolver): ResolvedConfig {
+  const preset = overrides.filter(({ key }) => key === 'preset').at(-1);
+  const chosen = preset === undefined ? input : { ...input, preset: preset.value };
+  let config = withPresets(normaliseNames(chosen), resolver);
+  // Names first: a new name drops the old options, which must not depend on the order of the flags.
+  const isName = ({ key }: Override): boolean =>
+    key.endsWith('.name') || (NAMED_KEYS as readonly string[]).includes(key);
+  const expanded = overrides.filter(({ key }) => key !== 'preset');
+  for (const override of [...expanded.filter(isName), ...expanded.filter((o) => !isName(o))]) {
+    config = applyOverride(config, override, Object.keys(configSchema.shape));
+  }
+  config = normaliseNames(config);
+  if (config.estimator === undefined) {
+    throw new ConfigurationError('estimator', `a name (${resolver.names('estimator').join(', ')})`, 'nothing');
+  }
+  const checked = checkWith(configSchema, config, '') as ResolvedConfig;
+  const filled: Record<string, ConfigValue> = {};
+  for (const [key, kind] of Object.entries(CONFIG_KINDS)) {
+    const value = checked[key as keyof typeof CONFIG_KINDS];
+    if (value === undefined) continue;
+    const { name, ...options } = value;
+    const registration = resolver.registration(kind, name);
+    parseOptions(registration, options, key, `${kind} "${name}"`);
+    filled[key] = { name, ...fillDefaults(registration.options, options) };
+  }
+  checkShape(checked);
+  const objective = checked.objective ?? (checked.problem === undefined ? objectiveSchema.parse({}) : undefined);
+  const resolved: ResolvedConfig = { ...checked, ...filled, ...(objective === undefined ? {} : { objective }) };
+  if (!resolver.names('engine').includes(resolved.engine)) {
+    const engines = resolver.names('engine');
+    throw new UnknownNameError('engine', resolved.engine, nearNames(resolved.engine, engines), engines);
+  }
+  if (typeof resolved.horizon === 'number') checkWindows(resolved.estimator, resolved.horizon);
+  return resolved;
+}
+
+/**
+ * W divides T and K is a multiple of W (conventions.md), where the estimator has these options. Estimators check again
+ * when they meet a program; here it is found before anything is loaded.
+ * @throws ConfigurationError
+ */
+export function checkWindows(estimator: NamedConfig, horizon: number): void {
+  const { window, noisePeriod } = estimator;
+  if (typeof window !== 'number') return;
+  if (Number.isFinite(horizon) && horizon % window !== 0) {
+    throw new ConfigurationError(
+      'estimator.window',
+      `a divisor of the horizon ${String(horizon)}`,
+      String(window),
+      nearestDivisors(horizon, window),
+    );
+  }
+  if (typeof noisePeriod === 'number' && noisePeriod % window !== 0) {
+    throw new ConfigurationError(
+      'estimator.noisePeriod',
+      `a multiple of the window ${String(window)}`,
+      String(noisePeriod),
+    );
+  }
+}
+
+/** Advice: the divisors of the horizon on both sides of what was asked for. */
+function nearestDivisors(horizon: number, window: number): string {
+  const divides = (w: number): boolean => horizon % w === 0;
+  let below = Math.min(Math.floor(window), horizon);
+  while (below > 1 && !divides(below)) below--;
+  let above = Math.max(Math.ceil(window), 1);
+  while (above < horizon && !divides(above)) above++;
+  const near = [...new Set([below, above])].filter((w) => w >= 1 && w <= horizon);
+  return `The nearest: ${near.join(', ')}.`;
+}

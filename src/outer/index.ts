@@ -1,0 +1,22 @@
+/**
+ * The outer loop. Whole runs: `resolveConfig` → `prepareRun` → `executeRun`; on disk with `run-directory`, which is not
+ * exported here since it needs Node.
+ */
+export { objectiveSchema, unroll, type Objective, type UnrollOptions } from './combinators/unroll';
+export { checkWindows, resolveConfig, type NamedConfig, type ResolvedConfig } from './config';
+export { parseOverride, type Override } from './config-merge';
+export { createEvaluator, evaluationSeed, type Evaluator, type EvaluatorOptions } from './evaluate';
+export * from './events';
+export {
+  initialState,
+  INVALID_ITERATIONS,
+  runOuterLoop,
+  type CheckpointSink,
+  type LoopOptions,
+  type LoopState,
+} from './loop';
+export { prepareRun, type PreparedRun } from './prepare';
+export { nearNames, type OpenedEngine, type ResolvedKind, type Resolver } from './resolver';
+export { runSummary, type MetricsLine, type RunResult, type RunSummary } from './result';
+export { executeRun, type RunOptions, type RunPlan, type RunSettings, type RunStore, type SavedRun } from './run';
+export { describeTheta, initialTheta } from './theta';

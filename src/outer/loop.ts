@@ -1,0 +1,191 @@
+/**
+ * The outer loop: estimate → optimizer → θ, with every observable thing an event. It knows nothing of files; whoever
+ * keeps checkpoints is handed whole states.
+ */
+import {
+  DivergenceError,
+  type ArrayBundle,
+  type EstimatorPopulation,
+  type GradientEstimator,
+  type OuterOptimizer,
+  type ThetaDescription,
+  type UnrollProgram,
+} from '../contracts';
+import type { IterationRecord, Measurement, RunListener } from './events';
+import { allFinite, norm } from './theta';
+
+/** Everything that the rest of a run depends on, between two iterations. */
+export interface LoopState {
+  /** Iterations done. */
+  readonly iteration: number;
+  readonly theta: Float64Array;
+  /** Exponential average of θ, if one is kept. */
+  readonly average?: Float64Array;
+  readonly optimizer: ArrayBundle;
+  /** The estimator's workers; absent before the first iteration. */
+  readonly population?: ArrayBundle;
+  readonly innerSteps: number;
+  readonly burnInSteps: number;
+  readonly wallSeconds: number;
+  /** Iterations in a row, up to now, without a valid pair. */
+  readonly invalidStreak: number;
+}
+
+/** Keeps states: a run directory, or a test. */
+export interface CheckpointSink {
+  /** Asked after every iteration; `true` has the state saved. */
+  due(): boolean;
+  /** Returns where the state went. */
+  write(state: LoopState): Promise<string>;
+}
+
+export interface LoopOptions {
+  readonly program: UnrollProgram;
+  readonly estimator: GradientEstimator;
+  readonly outerOptimizer: OuterOptimizer;
+  /** Keys offsets, noise and inner randomness. */
+  readonly seed: number;
+  readonly iterations: number;
+  readonly start: LoopState;
+  /** Decay of the average in (0, 1); needs `start.average`. */
+  readonly thetaAverage?: number;
+  /** Called where `evaluation.every` asks for it, with the θ to judge. */
+  readonly evaluate?: { readonly every: number; measure(theta: Float64Array): Promise<Measurement> };
+  readonly describe?: (theta: Float64Array) => ThetaDescription | undefined;
+  readonly listener: RunListener;
+  readonly checkpoints?: CheckpointSink;
+  /** Ends the loop after the running iteration, with a checkpoint. */
+  readonly signal?: AbortSignal;
+}
+
+/** After so many iterations in a row without a valid pair the run stops. */
+export const INVALID_ITERATIONS = 10;
+
+/** Milliseconds after which timers and signals get their turn: an engine may never leave the microtask queue. */
+const YIELD_AFTER = 50;
+
+/** θ₀ and nothing done. */
+export function initialState(theta: Float64Array, optimizer: OuterOptimizer, average: boolean): LoopState {
+  return {
+    iteration: 0,
+    theta,
+    ...(average ? { average: theta.slice() } : {}),
+    optimizer: optimizer.init(theta.length),
+    innerSteps: 0,
+    burnInSteps: 0,
+    wallSeconds: 0,
+    invalidStreak: 0,
+  };
+}
+
+function averaged(average: Float64Array, theta: Float64Array, decay: number): Float64Array {
+  return average.map((old, i) => decay * old + (1 - decay) * theta[i]);
+}
+
+function difference(a: Float64Array, b: Float64Array): Float64Array {
+  return a.map((x, i) => x - b[i]);
+}
+
+/**
+ * Runs iterations `start.iteration … iterations − 1`. The same start and seed give the same θ bit for bit, wherever
+ * the start came from.
+ * @throws DivergenceError; the last checkpoint then holds the last good θ.
+ */
+export async function runOuterLoop(options: LoopOptions): Promise<LoopState> {
+  const population = await options.estimator.populate(options.program, options.seed);
+  try {
+    if (options.start.population !== undefined) await population.load(options.start.population);
+    return await iterate(options, population);
+  } finally {
+    await population.dispose();
+  }
+}
+
+async function iterate(options: LoopOptions, population: EstimatorPopulation): Promise<LoopState> {
+  const { estimator, outerOptimizer, iterations, listener, checkpoints, signal, thetaAverage, evaluate } = options;
+  let state = options.start;
+  let saved: string | undefined;
+  const clock = stopwatch(state.wallSeconds);
+  const save = async (): Promise<void> => {
+    if (checkpoints === undefined) return;
+    const workers = state.iteration > 0 ? { population: await population.save() } : {};
+    saved = await checkpoints.write({ ...state, ...workers, wallSeconds: clock() });
+    listener({ type: 'checkpoint', path: saved, iteration: state.iteration });
+  };
+  let yielded = performance.now();
+  while (state.iteration < iterations && signal?.aborted !== true) {
+    const { iteration, theta: before } = state;
+    const estimate = await estimator.estimate(before, population, iteration);
+    const valid = estimate.validPairs > 0;
+    // Without a valid pair there is no direction: momentum must not move θ on.
+    const updated = valid
+      ? outerOptimizer.update(before, estimate.gradient, state.optimizer, iteration)
+      : { theta: before, state: state.optimizer };
+    const { theta } = updated;
+    if (!allFinite(theta)) {
+      // θ of before this iteration, so that the work done is not lost.
+      await save();
+      const cause = allFinite(estimate.gradient) ? 'the outer optimizer made it so' : 'the gradient was not finite';
+      throw new DivergenceError(
+        `θ is not finite after outer iteration ${String(iteration)} (${cause}; mean loss ${String(estimate.meanLoss)}). ` +
+          lastGood(saved) +
+          ' Lower the outer learning rate, or clip the gradient.',
+      );
+    }
+    state = {
+      iteration: iteration + 1,
+      theta,
+      ...(state.average === undefined || thetaAverage === undefined
+        ? {}
+        : { average: averaged(state.average, theta, thetaAverage) }),
+      optimizer: updated.state,
+      innerSteps: state.innerSteps + estimate.innerSteps,
+      burnInSteps: state.burnInSteps + estimate.burnInSteps,
+      wallSeconds: clock(),
+      invalidStreak: valid ? 0 : state.invalidStreak + 1,
+    };
+    const measured = evaluate !== undefined && state.iteration % evaluate.every === 0 && state.iteration < iterations;
+    const evaluation = measured ? await evaluate.measure(state.average ?? theta) : undefined;
+    const record: IterationRecord = {
+      iteration,
+      estimate,
+      theta,
+      gradientNorm: norm(estimate.gradient),
+      updateNorm: norm(difference(theta, before)),
+      innerSteps: state.innerSteps,
+      burnInSteps: state.burnInSteps,
+      wallSeconds: clock(),
+      ...(evaluation === undefined ? {} : { evaluation }),
+    };
+    const description = options.describe?.(theta);
+    listener({ type: 'iteration', record, ...(description === undefined ? {} : { description }) });
+    if (state.invalidStreak >= INVALID_ITERATIONS) {
+      // θ has not moved since the last valid iteration.
+      await save();
+      throw new DivergenceError(
+        `no valid pair in ${String(INVALID_ITERATIONS)} outer iterations in a row: every loss was NaN or infinite ` +
+          `(iterations ${String(state.iteration - INVALID_ITERATIONS)} to ${String(iteration)}, ` +
+          `${String(estimate.droppedPairs)} pairs dropped in the last). ${lastGood(saved)} ` +
+          'Lower the outer learning rate or sigma, or start from another θ.',
+      );
+    }
+    // Within a streak of invalid iterations nothing new is learned that would be worth an older state's place.
+    if (state.invalidStreak === 0 && state.iteration < iterations && checkpoints?.due() === true) await save();
+    if (performance.now() - yielded > YIELD_AFTER) {
+      await new Promise((resolve) => setTimeout(resolve, 0));
+      yielded = performance.now();
+    }
+  }
+  if (state.iteration === 0 || state !== options.start) await save();
+  return state;
+}
+
+function lastGood(saved: string | undefined): string {
+  return saved === undefined ? 'The run keeps no checkpoints.' : `The last good checkpoint is ${saved}.`;
+}
+
+/** Seconds since now, on top of what was spent before. */
+function stopwatch(before: number): () => number {
+  const start = performance.now();
+  return () => before + (performance.now() - start) / 1000;
+}

@@ -1,0 +1,130 @@
+/** From names to things: a resolved configuration becomes a problem, an estimator and an outer optimizer. */
+import {
+  ConfigurationError,
+  OuterloopError,
+  UserError,
+  type ConfigValue,
+  type Dataset,
+  type FactoryContext,
+  type Registered,
+  type RegisteredKind,
+  type UnrolledProblem,
+} from '../contracts';
+import { unroll } from './combinators/unroll';
+import { checkWindows, type NamedConfig, type ResolvedConfig } from './config';
+import { display, fillDefaults, parseOptions } from './config-check';
+import { isConfigObject } from './config-merge';
+import type { Resolver } from './resolver';
+import type { RunPlan } from './run';
+
+/** A plan, and the configuration with everything filled in that only its things could know. */
+export interface PreparedRun {
+  readonly config: ResolvedConfig;
+  readonly plan: RunPlan;
+}
+
+/** JSON with sorted keys: equal configurations have one text. */
+export function canonical(value: ConfigValue): string {
+  return JSON.stringify(value, (_key, child: ConfigValue) =>
+    isConfigObject(child) ? Object.fromEntries(Object.entries(child).sort(([a], [b]) => (a < b ? -1 : 1))) : child,
+  );
+}
+
+/** Builds things by name; remembers what led to what, for errors and against cycles. */
+class Builder {
+  constructor(
+    private readonly resolver: Resolver,
+    private readonly config: Pick<ResolvedConfig, 'data' | 'horizon'>,
+    private readonly path: readonly string[] = [],
+    private readonly active: readonly string[] = [],
+  ) {}
+
+  /** @param key where the configuration stands, if that is known */
+  async create<K extends RegisteredKind>(kind: K, config: ConfigValue, key: string = kind): Promise<Registered[K]> {
+    const { name, ...options } = this.named(kind, config, key);
+    const registration = this.resolver.registration(kind, name, this.path);
+    const step = `${kind} "${name}"`;
+    const identity = `${step} ${canonical(fillDefaults(registration.options, options))}`;
+    if (this.active.includes(identity)) {
+      throw new ConfigurationError(key, 'things that do not need themselves', [...this.path, step].join(' → '));
+    }
+    const parsed = parseOptions(registration, options, key, [...this.path, step].join(' → '));
+    const below = new Builder(this.resolver, this.config, [...this.path, step], [...this.active, identity]);
+    const build = async (): Promise<Registered[K]> => {
+      try {
+        return await registration.create(parsed, below.context());
+      } catch (error) {
+        if (error instanceof OuterloopError) throw error;
+        const reason = error instanceof Error ? error.message : String(error);
+        throw new UserError(`${[...this.path, step].join(' → ')} cannot be built: ${reason}`, { cause: error });
+      }
+    };
+    if (kind !== 'dataset') return build();
+    return (await this.resolver.cachedDataset(identity, build as () => Promise<Dataset>)) as Registered[K];
+  }
+
+  private named(kind: RegisteredKind, config: ConfigValue, key: string): NamedConfig {
+    if (typeof config === 'string') return { name: config };
+    if (isConfigObject(config) && typeof config.name === 'string') return config as NamedConfig;
+    const expected = `the name of a ${kind}, or {name, …options}`;
+    throw new ConfigurationError([...this.path, key].join(' → '), expected, display(config));
+  }
+
+  private context(): FactoryContext {
+    const { data, horizon } = this.config;
+    return {
+      ...(horizon === undefined ? {} : { horizon: horizonNumber(horizon) }),
+      data: () => {
+        if (data === undefined) {
+          return Promise.reject(
+            new ConfigurationError('data', `the name of a data set, which ${this.path.join(' → ')} needs`, 'nothing'),
+          );
+        }
+        return this.create('dataset', data, 'data');
+      },
+      dataset: (config) => this.create('dataset', config),
+      create: (kind, config) => this.create(kind, config),
+    };
+  }
+}
+
+const horizonNumber = (horizon: number | 'infinite'): number => (horizon === 'infinite' ? Infinity : horizon);
+
+async function buildProblem(config: ResolvedConfig, builder: Builder): Promise<UnrolledProblem> {
+  if (config.problem !== undefined) return builder.create('problem', config.problem, 'problem');
+  const { horizon, objective } = config;
+  if (config.task === undefined || config.optimizer === undefined || objective === undefined || horizon === undefined) {
+    throw new ConfigurationError('problem', 'a problem, or a task and an optimizer', 'neither');
+  }
+  return unroll({
+    task: await builder.create('task', config.task, 'task'),
+    optimizer: await builder.create('optimizer', config.optimizer, 'optimizer'),
+    objective,
+    horizon: horizonNumber(horizon),
+    evaluation: { particles: config.evaluation.particles },
+  });
+}
+
+/**
+ * Builds everything that a configuration names; loads data, runs nothing.
+ * @throws ConfigurationError, UnknownNameError (with the path that led there), DatasetError
+ */
+export async function prepareRun(config: ResolvedConfig, resolver: Resolver): Promise<PreparedRun> {
+  const builder = new Builder(resolver, config);
+  // The cheap ones first: a mistake in them is found before data are read.
+  const estimator = await builder.create('estimator', config.estimator, 'estimator');
+  const outerOptimizer = await builder.create('outerOptimizer', config.outerOptimizer, 'outerOptimizer');
+  const problem = await buildProblem(config, builder);
+  checkWindows(config.estimator, problem.horizon);
+  const particles = config.evaluation.particles ?? problem.evaluation?.particles;
+  const filled: ResolvedConfig = {
+    ...config,
+    horizon: Number.isFinite(problem.horizon) ? problem.horizon : 'infinite',
+    evaluation: { ...config.evaluation, ...(particles === undefined ? {} : { particles }) },
+  };
+  const { seed, iterations, thetaAverage, evaluation, checkpoint } = filled;
+  return {
+    config: filled,
+    plan: { problem, estimator, outerOptimizer, settings: { seed, iterations, thetaAverage, evaluation, checkpoint } },
+  };
+}

@@ -1,0 +1,42 @@
+/** What the outer loop needs from the container. `src/container.ts` implements it; nothing below knows inversify. */
+import { distance } from 'fastest-levenshtein';
+import type { Dataset, Preset, Registered, RegisteredKind, Registration, UnrollEngine } from '../contracts';
+
+/** An engine ready to compile, and why it was chosen. */
+export interface OpenedEngine {
+  readonly engine: UnrollEngine;
+  /** One sentence for config.json: what was asked for, what was found. */
+  readonly reason: string;
+}
+
+export type ResolvedKind = RegisteredKind | 'preset' | 'engine';
+
+export interface Resolver {
+  /** Registered names of a kind, sorted. */
+  names(kind: ResolvedKind): readonly string[];
+  /**
+   * @param path what led here, outermost first, e.g. `['problem "mnist-lr"', 'task "mlp"']`; printed in errors.
+   * @throws UnknownNameError with near names.
+   */
+  registration<K extends RegisteredKind>(kind: K, name: string, path?: readonly string[]): Registration<Registered[K]>;
+  /** @throws UnknownNameError */
+  preset(name: string): Preset;
+  /** Loads once for each key (name and options); a failed load is not kept. */
+  cachedDataset(key: string, load: () => Promise<Dataset>): Promise<Dataset>;
+  /** `auto` or an engine's name. @throws UnknownNameError, EngineUnavailableError */
+  openEngine(name: string): Promise<OpenedEngine>;
+}
+
+/** The known names closest to a word that is not among them, nearest first: typing errors, parts, wrong cases. */
+export function nearNames(unknown: string, known: readonly string[], limit = 3): string[] {
+  const word = unknown.toLowerCase();
+  const scored = known
+    .map((name) => ({ name, edits: distance(word, name.toLowerCase()) }))
+    .filter(({ name, edits }) => {
+      const other = name.toLowerCase();
+      const part = word.length >= 3 && (other.includes(word) || word.includes(other));
+      return part || edits <= Math.max(1, Math.floor(Math.max(word.length, other.length) / 3));
+    })
+    .sort((a, b) => a.edits - b.edits || (a.name < b.name ? -1 : 1));
+  return scored.slice(0, limit).map(({ name }) => name);
+}

@@ -1,0 +1,113 @@
+/** What a run leaves behind, in memory and as lines of metrics.jsonl. */
+import type { ThetaDescription, ThetaLayout } from '../contracts';
+import type { IterationRecord, Measurement } from './events';
+
+/** One line of metrics.jsonl. Numbers that are not finite are null there. */
+export interface MetricsLine {
+  readonly iteration: number;
+  readonly meanLoss: number | null;
+  readonly gradientNorm: number | null;
+  readonly updateNorm: number | null;
+  /** Cumulative, both partners counted, without burn-in. */
+  readonly innerSteps: number;
+  readonly burnInSteps: number;
+  /** Of this iteration. */
+  readonly droppedPairs: number;
+  readonly wallSeconds: number;
+  /** After the update; only when it has at most 64 numbers. */
+  readonly theta?: readonly (number | null)[];
+  readonly metrics?: Readonly<Record<string, number | null>>;
+  readonly diagnostics?: Readonly<Record<string, number | null>>;
+  /** Where `evaluation.every` asked for one. */
+  readonly evaluation?: { readonly mean: number | null; readonly standardError: number | null; readonly n: number };
+}
+
+/** θ is written to metrics.jsonl up to this many numbers. */
+export const THETA_IN_METRICS = 64;
+
+const finite = (value: number): number | null => (Number.isFinite(value) ? value : null);
+const finiteRecord = (values: Readonly<Record<string, number>>): Record<string, number | null> =>
+  Object.fromEntries(Object.entries(values).map(([name, value]) => [name, finite(value)]));
+const filled = (values: Readonly<Record<string, number>>): boolean => Object.keys(values).length > 0;
+
+/** The line of one iteration, keys in a fixed order. */
+export function metricsLine(record: IterationRecord): MetricsLine {
+  const { estimate, theta, evaluation } = record;
+  return {
+    iteration: record.iteration,
+    meanLoss: finite(estimate.meanLoss),
+    gradientNorm: finite(record.gradientNorm),
+    updateNorm: finite(record.updateNorm),
+    innerSteps: record.innerSteps,
+    burnInSteps: record.burnInSteps,
+    droppedPairs: estimate.droppedPairs,
+    wallSeconds: record.wallSeconds,
+    ...(theta.length <= THETA_IN_METRICS ? { theta: Array.from(theta, finite) } : {}),
+    ...(filled(estimate.metrics) ? { metrics: finiteRecord(estimate.metrics) } : {}),
+    ...(filled(estimate.diagnostics) ? { diagnostics: finiteRecord(estimate.diagnostics) } : {}),
+    ...(evaluation === undefined
+      ? {}
+      : {
+          evaluation: {
+            mean: finite(evaluation.mean),
+            standardError: finite(evaluation.standardError),
+            n: evaluation.n,
+          },
+        }),
+  };
+}
+
+/** θ before and after, and what it was worth. */
+export interface RunResult {
+  readonly problem: string;
+  readonly engine: string;
+  readonly engineReason: string;
+  readonly layout: ThetaLayout;
+  readonly initialTheta: Float64Array;
+  readonly initialDescription?: ThetaDescription;
+  /** After the last iteration. */
+  readonly theta: Float64Array;
+  /** The exponential average of θ, if the run kept one; `after` and `description` are then of it. */
+  readonly thetaAverage?: Float64Array;
+  readonly description?: ThetaDescription;
+  /** Absent when the problem states no evaluation. */
+  readonly before?: Measurement;
+  /** Absent when the problem states no evaluation or the run was interrupted. */
+  readonly after?: Measurement;
+  /** One line an iteration, those before a resume included. */
+  readonly history: readonly MetricsLine[];
+  /** Iterations done. */
+  readonly iterations: number;
+  readonly innerSteps: number;
+  readonly wallSeconds: number;
+  readonly interrupted: boolean;
+  /** The run's folder, if it has one. */
+  readonly directory?: string;
+}
+
+/** summary.json (conventions.md, "Configuration and results"). */
+export interface RunSummary {
+  readonly before: { readonly mean: number | null; readonly standardError: number | null; readonly n: number } | null;
+  readonly after: { readonly mean: number | null; readonly standardError: number | null; readonly n: number } | null;
+  /** Name of the reported metric; null when the problem states no evaluation. */
+  readonly metric: string | null;
+  readonly innerSteps: number;
+  readonly wallSeconds: number;
+  readonly engine: string;
+  readonly iterations: number;
+}
+
+const short = (m: Measurement | undefined): RunSummary['before'] =>
+  m === undefined ? null : { mean: finite(m.mean), standardError: finite(m.standardError), n: m.n };
+
+export function runSummary(result: RunResult): RunSummary {
+  return {
+    before: short(result.before),
+    after: short(result.after),
+    metric: (result.after ?? result.before)?.metric ?? null,
+    innerSteps: result.innerSteps,
+    wallSeconds: result.wallSeconds,
+    engine: result.engine,
+    iterations: result.iterations,
+  };
+}

@@ -1,0 +1,190 @@
+/** A whole run: compile, judge θ₀, loop, judge θ. Files are the business of a `RunStore`. */
+import type { GradientEstimator, OuterOptimizer, ThetaDescription, UnrolledProblem, UnrollProgram } from '../contracts';
+import { createEvaluator, type Evaluator } from './evaluate';
+import type { Measurement, RunEvent, RunListener } from './events';
+import { initialState, runOuterLoop, type CheckpointSink, type LoopState } from './loop';
+import type { OpenedEngine } from './resolver';
+import { metricsLine, type MetricsLine, type RunResult } from './result';
+import { describeTheta, initialTheta } from './theta';
+
+/** The parts of a configuration that are numbers; every other part is an object by now. */
+export interface RunSettings {
+  readonly seed: number;
+  readonly iterations: number;
+  readonly thetaAverage?: number;
+  readonly evaluation: { readonly particles?: number; readonly every?: number };
+  readonly checkpoint: { readonly seconds: number; readonly keep: number };
+}
+
+/** Everything that is needed to run. */
+export interface RunPlan {
+  readonly problem: UnrolledProblem;
+  readonly estimator: GradientEstimator;
+  readonly outerOptimizer: OuterOptimizer;
+  readonly settings: RunSettings;
+}
+
+/** What an earlier process left of the run. */
+export interface SavedRun {
+  readonly state: LoopState;
+  readonly before?: Measurement;
+  /** The lines of the iterations that `state` has done. */
+  readonly history: readonly MetricsLine[];
+}
+
+/** Where a run is kept: a run directory on disk, or nothing. */
+export interface RunStore {
+  readonly path: string;
+  /** Set on a resumed run. */
+  readonly saved?: SavedRun;
+  line(line: MetricsLine): void;
+  /** Whole or not at all; returns the file. */
+  checkpoint(state: LoopState, before: Measurement | undefined): Promise<string>;
+  /** Summary and evaluations. */
+  finish(result: RunResult): Promise<void>;
+}
+
+export interface RunOptions {
+  readonly plan: RunPlan;
+  readonly opened: OpenedEngine;
+  readonly store?: RunStore;
+  readonly listeners?: readonly RunListener[];
+  readonly signal?: AbortSignal;
+}
+
+/** @throws TraceError, ShapeError before any step is run; DivergenceError, EngineError later */
+export async function executeRun(options: RunOptions): Promise<RunResult> {
+  const { plan, opened, store, signal, listeners = [] } = options;
+  const { problem, settings } = plan;
+  const emit = (event: RunEvent): void => {
+    for (const listener of listeners) listener(event);
+  };
+  emit({ type: 'phase', phase: 'compile' });
+  const program = await opened.engine.compile(problem);
+  let evaluator: Evaluator | undefined;
+  try {
+    const { evaluation } = problem;
+    evaluator =
+      evaluation === undefined
+        ? undefined
+        : await createEvaluator(opened.engine, evaluation, program.theta.size, {
+            seed: settings.seed,
+            particles: settings.evaluation.particles,
+          });
+    return await runCompiled({ plan, opened, store, signal, program, evaluator, emit });
+  } finally {
+    await evaluator?.dispose();
+    await program.dispose();
+  }
+}
+
+interface CompiledRun {
+  readonly plan: RunPlan;
+  readonly opened: OpenedEngine;
+  readonly store?: RunStore;
+  readonly signal?: AbortSignal;
+  readonly program: UnrollProgram;
+  readonly evaluator?: Evaluator;
+  readonly emit: RunListener;
+}
+
+async function runCompiled(run: CompiledRun): Promise<RunResult> {
+  const { plan, opened, store, signal, program, evaluator, emit } = run;
+  const { problem, settings, outerOptimizer } = plan;
+  const theta0 = initialTheta(problem, settings.seed);
+  const describe = (theta: Float64Array): ThetaDescription | undefined => describeTheta(problem, theta);
+  const initialDescription = describe(theta0);
+  const start = store?.saved?.state ?? initialState(theta0, outerOptimizer, settings.thetaAverage !== undefined);
+  emit({
+    type: 'start',
+    problem: problem.name,
+    engine: opened.engine.name,
+    engineReason: opened.reason,
+    iterations: settings.iterations,
+    firstIteration: start.iteration,
+    layout: program.theta,
+    theta: start.theta,
+    ...(initialDescription === undefined ? {} : { description: describe(start.theta) }),
+  });
+
+  let before = store?.saved?.before;
+  if (before === undefined && evaluator !== undefined && signal?.aborted !== true) {
+    emit({ type: 'phase', phase: 'evaluate-before' });
+    before = await evaluator.measure(theta0);
+  }
+  if (before !== undefined) emit({ type: 'evaluation', when: 'before', measurement: before });
+
+  emit({ type: 'phase', phase: 'train' });
+  const history: MetricsLine[] = [...(store?.saved?.history ?? [])];
+  const listener: RunListener = (event) => {
+    if (event.type === 'iteration') {
+      const line = metricsLine(event.record);
+      history.push(line);
+      // On disk before anyone hears of it, and before a checkpoint can count on it.
+      store?.line(line);
+    }
+    emit(event);
+  };
+  const { every } = settings.evaluation;
+  const state = await runOuterLoop({
+    program,
+    estimator: plan.estimator,
+    outerOptimizer,
+    seed: settings.seed,
+    iterations: settings.iterations,
+    start,
+    thetaAverage: settings.thetaAverage,
+    ...(evaluator === undefined || every === undefined
+      ? {}
+      : { evaluate: { every, measure: (theta: Float64Array) => evaluator.measure(theta) } }),
+    describe,
+    listener,
+    ...(store === undefined ? {} : { checkpoints: timedCheckpoints(store, settings.checkpoint.seconds, before) }),
+    signal,
+  });
+
+  const interrupted = state.iteration < settings.iterations;
+  const judged = state.average ?? state.theta;
+  let after: Measurement | undefined;
+  if (!interrupted && evaluator !== undefined) {
+    emit({ type: 'phase', phase: 'evaluate-after' });
+    after = await evaluator.measure(judged);
+    emit({ type: 'evaluation', when: 'after', measurement: after });
+  }
+  const description = describe(judged);
+  const result: RunResult = {
+    problem: problem.name,
+    engine: opened.engine.name,
+    engineReason: opened.reason,
+    layout: program.theta,
+    initialTheta: theta0,
+    theta: state.theta,
+    ...(state.average === undefined ? {} : { thetaAverage: state.average }),
+    ...(initialDescription === undefined ? {} : { initialDescription }),
+    ...(description === undefined ? {} : { description }),
+    ...(before === undefined ? {} : { before }),
+    ...(after === undefined ? {} : { after }),
+    history,
+    iterations: state.iteration,
+    innerSteps: state.innerSteps,
+    wallSeconds: state.wallSeconds,
+    interrupted,
+    ...(store === undefined ? {} : { directory: store.path }),
+  };
+  if (!interrupted) await store?.finish(result);
+  emit({ type: 'end', reason: interrupted ? 'interrupted' : 'finished', iterations: state.iteration });
+  return result;
+}
+
+/** A checkpoint every so many seconds of wall time; when it is written never changes what is computed. */
+function timedCheckpoints(store: RunStore, seconds: number, before: Measurement | undefined): CheckpointSink {
+  let last = performance.now();
+  return {
+    due: () => performance.now() - last >= seconds * 1000,
+    write: async (state) => {
+      const path = await store.checkpoint(state, before);
+      last = performance.now();
+      return path;
+    },
+  };
+}

@@ -1,0 +1,71 @@
+/** θ between its two forms: the tree of tensors that problems see and the float64 vector that outer loops move. */
+import * as tf from '@tensorflow/tfjs';
+import {
+  ShapeError,
+  treeFlatten,
+  treeLeaves,
+  treeUnflatten,
+  type TensorTree,
+  type ThetaDescription,
+  type ThetaLayout,
+  type UnrolledProblem,
+} from '../contracts';
+import { EagerRandom, foldIn, seedKey, STREAMS } from '../random';
+
+function initialTree(problem: UnrolledProblem, seed: number): TensorTree {
+  return problem.initTheta(new EagerRandom(foldIn(seedKey(seed), STREAMS.theta)));
+}
+
+/** Leaves in tree order, each row-major, one after the other. */
+export function layoutOf(tree: TensorTree): ThetaLayout {
+  let offset = 0;
+  const leaves = treeLeaves(tree).map(({ path, value }) => {
+    const leaf = { path, shape: value.shape, offset, size: value.size };
+    offset += value.size;
+    return leaf;
+  });
+  return { size: offset, leaves };
+}
+
+/** θ₀ of a run: `initTheta` with the key of the run's seed, as one vector. */
+export function initialTheta(problem: UnrolledProblem, seed: number): Float64Array {
+  let theta = new Float64Array(0);
+  tf.tidy(() => {
+    const tree = initialTree(problem, seed);
+    const layout = layoutOf(tree);
+    theta = new Float64Array(layout.size);
+    treeFlatten(tree).forEach((leaf, i) => theta.set(leaf.dataSync(), layout.leaves[i].offset));
+  });
+  return theta;
+}
+
+/** What θ means to a person, if the problem says. */
+export function describeTheta(problem: UnrolledProblem, theta: Float64Array): ThetaDescription | undefined {
+  const { describeTheta: describe } = problem;
+  if (describe === undefined) return undefined;
+  let description: ThetaDescription | undefined;
+  tf.tidy(() => {
+    // Any seed: only the structure is used.
+    const like = initialTree(problem, 0);
+    const layout = layoutOf(like);
+    if (layout.size !== theta.length) {
+      throw new ShapeError(`θ of ${String(theta.length)} numbers; "${problem.name}" has ${String(layout.size)}.`);
+    }
+    const leaves = layout.leaves.map(({ shape, offset, size }) =>
+      tf.tensor(Float32Array.from(theta.subarray(offset, offset + size)), [...shape], 'float32'),
+    );
+    description = describe.call(problem, treeUnflatten(like, leaves));
+  });
+  return description;
+}
+
+/** Euclidean norm. */
+export function norm(vector: Float64Array): number {
+  let sum = 0;
+  for (const x of vector) sum += x * x;
+  return Math.sqrt(sum);
+}
+
+export function allFinite(vector: Float64Array): boolean {
+  return vector.every(Number.isFinite);
+}
