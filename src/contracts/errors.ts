@@ -40,12 +40,15 @@ export class UnknownNameError extends UserError {
     readonly unknown: string,
     readonly near: readonly string[],
     readonly known: readonly string[],
+    /** What needed the name, outermost first: `problem "mnist-lr"`, `task "mlp"`. */
+    readonly path: readonly string[] = [],
   ) {
     const advice =
       near.length > 0
         ? `Did you mean ${near.map((n) => `"${n}"`).join(' or ')}?`
         : `Known: ${known.length > 0 ? known.join(', ') : 'none'}.`;
-    super(`unknown ${kind} "${unknown}". ${advice}`);
+    const neededBy = path.length > 0 ? `, needed by ${path.join(' → ')}` : '';
+    super(`unknown ${kind} "${unknown}"${neededBy}. ${advice}`);
   }
 }
 

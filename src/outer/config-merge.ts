@@ -62,11 +62,12 @@ export function normaliseNames(config: ConfigObject): ConfigObject {
  * whole object, as the old options belong to the old name. `null` removes a key.
  */
 export function mergeConfig(base: ConfigObject, over: ConfigObject): ConfigObject {
-  const result: Record<string, ConfigValue> = { ...base };
+  const kept = Object.entries(base).filter(([key]) => over[key] !== null);
+  const result: Record<string, ConfigValue> = Object.fromEntries(kept);
   for (const [key, value] of Object.entries(over)) {
     const old = base[key] as ConfigValue | undefined;
-    if (value === null) delete result[key];
-    else if (isConfigObject(old) && isConfigObject(value)) {
+    if (value === null) continue;
+    if (isConfigObject(old) && isConfigObject(value)) {
       const renamed = value.name !== undefined && value.name !== old.name;
       result[key] = renamed ? value : mergeConfig(old, value);
     } else result[key] = value;

@@ -16,7 +16,7 @@ export {
   type LoopState,
 } from './loop';
 export { prepareRun, type PreparedRun } from './prepare';
-export { nearNames, type OpenedEngine, type ResolvedKind, type Resolver } from './resolver';
+export { nearNames, type EngineProvider, type OpenedEngine, type ResolvedKind, type Resolver } from './resolver';
 export { runSummary, type MetricsLine, type RunResult, type RunSummary } from './result';
 export { executeRun, type RunOptions, type RunPlan, type RunSettings, type RunStore, type SavedRun } from './run';
 export { describeTheta, initialTheta } from './theta';

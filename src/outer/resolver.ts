@@ -9,6 +9,14 @@ export interface OpenedEngine {
   readonly reason: string;
 }
 
+/** The engines of a machine. */
+export interface EngineProvider {
+  /** `auto` and every engine's name, whether it can run here or not. */
+  names(): readonly string[];
+  /** @throws EngineUnavailableError */
+  open(name: string): Promise<OpenedEngine>;
+}
+
 export type ResolvedKind = RegisteredKind | 'preset' | 'engine';
 
 export interface Resolver {

@@ -41,8 +41,7 @@ export function initialTheta(problem: UnrolledProblem, seed: number): Float64Arr
 
 /** What θ means to a person, if the problem says. */
 export function describeTheta(problem: UnrolledProblem, theta: Float64Array): ThetaDescription | undefined {
-  const { describeTheta: describe } = problem;
-  if (describe === undefined) return undefined;
+  if (problem.describeTheta === undefined) return undefined;
   let description: ThetaDescription | undefined;
   tf.tidy(() => {
     // Any seed: only the structure is used.
@@ -54,7 +53,7 @@ export function describeTheta(problem: UnrolledProblem, theta: Float64Array): Th
     const leaves = layout.leaves.map(({ shape, offset, size }) =>
       tf.tensor(Float32Array.from(theta.subarray(offset, offset + size)), [...shape], 'float32'),
     );
-    description = describe.call(problem, treeUnflatten(like, leaves));
+    description = problem.describeTheta?.(treeUnflatten(like, leaves));
   });
   return description;
 }
