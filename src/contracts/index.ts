@@ -3,6 +3,7 @@ export * from './engine';
 export * from './errors';
 export * from './estimator';
 export * from './meta';
+export * from './options';
 export * from './plugin';
 export * from './problem';
 export * from './random';

@@ -71,6 +71,8 @@ export interface Schedule {
   readonly parameters: Readonly<Record<string, HyperNumber>>;
   /** The value at step `t` (int32, any shape, elementwise) from parameters in natural units. Traced. */
   at(parameters: Readonly<Record<string, tf.Scalar>>, t: tf.Tensor): tf.Tensor;
+  /** The same schedule with what was left to the horizon (a timescale) filled in; absent if nothing can be. */
+  forHorizon?(horizon: number): Schedule;
 }
 
 export type HyperParameter = HyperNumber | Schedule;

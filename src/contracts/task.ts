@@ -44,4 +44,6 @@ export interface LearnedOptimizer<Theta extends TensorTree = TensorTree> {
   optimizer(theta: Theta): Optimizer;
   /** θ in natural units: hyperparameters, schedules over t = 0 … horizon−1. Eager. */
   describeTheta?(theta: Theta, horizon: number): ThetaDescription;
+  /** The same optimizer with what its schedules left to the horizon filled in; `unroll` asks for it. */
+  forHorizon?(horizon: number): LearnedOptimizer<Theta>;
 }

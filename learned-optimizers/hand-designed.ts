@@ -1,0 +1,83 @@
+/** What the hand-designed optimizers share: hyperparameters, some of them wrapped, and how θ is described. */
+import * as tf from '@tensorflow/tfjs';
+import {
+  hyperTheta,
+  hyperValues,
+  isSchedule,
+  MetaParameter,
+  type HyperParameter,
+  type LearnedOptimizer,
+  type Optimizer,
+  type TensorTree,
+  type ThetaDescription,
+} from '../src/contracts';
+
+/** Points of a described curve, at most. */
+const CURVE_POINTS = 201;
+
+/** At most `CURVE_POINTS` steps from 0 to horizon − 1, both included, evenly spread. */
+function curveSteps(horizon: number): number[] {
+  const points = Math.min(horizon, CURVE_POINTS);
+  return Array.from({ length: points }, (_, i) => (points === 1 ? 0 : Math.round((i * (horizon - 1)) / (points - 1))));
+}
+
+type Hyper<K extends string> = Readonly<Record<K, HyperParameter>>;
+
+function entries(hyper: Hyper<string>): [string, HyperParameter][] {
+  return Object.entries(hyper);
+}
+
+/** The wrapped numbers in natural units by their path in θ, and a curve for every schedule if the horizon is finite. */
+function describe(hyper: Hyper<string>, theta: TensorTree, horizon: number): ThetaDescription {
+  return tf.tidy(() => {
+    const values: Record<string, number> = {};
+    const natural = (path: string, value: MetaParameter, stored: TensorTree): void => {
+      values[path] = value.natural(stored as tf.Scalar).dataSync()[0];
+    };
+    const branch = (tree: TensorTree, name: string): TensorTree => (tree as Record<string, TensorTree>)[name];
+    for (const [name, value] of entries(hyper)) {
+      if (value instanceof MetaParameter) natural(name, value, branch(theta, name));
+      else if (isSchedule(value)) {
+        for (const [inner, parameter] of Object.entries(value.parameters)) {
+          if (parameter instanceof MetaParameter) {
+            natural(`${name}.${inner}`, parameter, branch(branch(theta, name), inner));
+          }
+        }
+      }
+    }
+    const schedules = Object.fromEntries(entries(hyper).filter(([, value]) => isSchedule(value)));
+    if (!Number.isFinite(horizon) || Object.keys(schedules).length === 0) return { values };
+    const t = curveSteps(horizon);
+    const steps = tf.tensor1d(t, 'int32');
+    const curves = Object.entries(hyperValues(schedules, theta, steps)).map(([name, value]) => {
+      // A schedule that does not depend on t gives a scalar.
+      const numbers = Array.from(tf.broadcastTo(value, [t.length]).dataSync());
+      return [name, { t, value: numbers }] as const;
+    });
+    return { values, curves: Object.fromEntries(curves) };
+  });
+}
+
+/**
+ * A hand-designed optimizer as a LearnedOptimizer: θ holds the wrapped hyperparameters (an empty tree if there is none).
+ * `make` gets the hyperparameters in natural units as a function of t.
+ */
+export function handDesigned<K extends string>(
+  name: string,
+  hyper: Hyper<K>,
+  make: (at: (t: tf.Scalar) => Record<K, tf.Tensor>) => Optimizer,
+): LearnedOptimizer {
+  return {
+    name,
+    initTheta: () => hyperTheta(hyper),
+    optimizer: (theta) => make((t) => hyperValues(hyper, theta, t)),
+    describeTheta: (theta, horizon) => describe(hyper, theta, horizon),
+    forHorizon: (horizon) => {
+      const bound = entries(hyper).map(([key, value]) => [
+        key,
+        isSchedule(value) ? (value.forHorizon?.(horizon) ?? value) : value,
+      ]);
+      return handDesigned(name, Object.fromEntries(bound) as Hyper<K>, make);
+    },
+  };
+}

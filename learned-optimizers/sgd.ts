@@ -1,0 +1,69 @@
+import * as tf from '@tensorflow/tfjs';
+import { z } from 'zod';
+import {
+  checkHyperParameter,
+  hyperConfig,
+  resolveHyperParameter,
+  treeMap,
+  treeMap2,
+  type HyperParameter,
+  type LearnedOptimizer,
+  type Registrar,
+  type TensorTree,
+} from '../src/contracts';
+import { handDesigned } from './hand-designed';
+
+export interface SgdOptions {
+  /** α; 0.01 by default. */
+  readonly learningRate?: HyperParameter;
+  /** μ in [0, 1); 0 by default, which keeps no velocity. */
+  readonly momentum?: HyperParameter;
+  /** Nesterov's momentum; false by default. */
+  readonly nesterov?: boolean;
+}
+
+/**
+ * Stochastic gradient descent with heavy-ball momentum in the convention of PyTorch and TensorFlow: v = μv + g, then
+ * p −= αv (Nesterov: p −= α(g + μv)); v starts at 0. The learning rate scales the whole velocity, so a schedule acts at
+ * once.
+ */
+export function sgd({ learningRate = 0.01, momentum = 0, nesterov = false }: SgdOptions = {}): LearnedOptimizer {
+  checkHyperParameter('learningRate', learningRate, { min: 0 });
+  checkHyperParameter('momentum', momentum, { min: 0, below: 1 });
+  if (momentum === 0) {
+    return handDesigned('sgd', { learningRate }, (at) => ({
+      init: () => ({}),
+      update: ({ params, gradients, state, t }) => {
+        const { learningRate: alpha } = at(t);
+        return { params: treeMap2(params, gradients, (p, g) => tf.sub(p, tf.mul(alpha, g))), state };
+      },
+    }));
+  }
+  return handDesigned('sgd', { learningRate, momentum }, (at) => ({
+    init: (params) => ({ velocity: treeMap(params, (p) => tf.zerosLike(p)) }),
+    update: ({ params, gradients, state, t }) => {
+      const { learningRate: alpha, momentum: mu } = at(t);
+      const { velocity: before } = state as { velocity: TensorTree };
+      const velocity = treeMap2(before, gradients, (v, g) => tf.add(tf.mul(mu, v), g));
+      const direction = nesterov ? treeMap2(velocity, gradients, (v, g) => tf.add(g, tf.mul(mu, v))) : velocity;
+      return { params: treeMap2(params, direction, (p, d) => tf.sub(p, tf.mul(alpha, d))), state: { velocity } };
+    },
+  }));
+}
+
+export function registerSgd({ optimizer }: Registrar): void {
+  optimizer('sgd', {
+    description: 'stochastic gradient descent; momentum and Nesterov as options',
+    options: z.strictObject({
+      learningRate: hyperConfig({ min: 0 }).default(0.01),
+      momentum: hyperConfig({ min: 0, below: 1 }).default(0),
+      nesterov: z.boolean().default(false),
+    }),
+    create: async (options, context) =>
+      sgd({
+        learningRate: await resolveHyperParameter(options.learningRate, context),
+        momentum: await resolveHyperParameter(options.momentum, context),
+        nesterov: options.nesterov,
+      }),
+  });
+}

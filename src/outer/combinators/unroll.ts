@@ -1,0 +1,254 @@
+/**
+ * Task + optimizer → unrolled problem: meta-train an optimizer on a task, or tune the wrapped hyperparameters of a
+ * hand-designed one. One combinator for both, since both optimizers are `LearnedOptimizer`s.
+ */
+import * as tf from '@tensorflow/tfjs';
+import { z } from 'zod';
+import {
+  ConfigurationError,
+  SPLITS,
+  type Batch,
+  type DataColumn,
+  type Evaluation,
+  type Inner,
+  type KeyedRandom,
+  type LearnedOptimizer,
+  type Split,
+  type StepResult,
+  type Task,
+  type TensorTree,
+  type UnrolledProblem,
+} from '../../contracts';
+import { EagerRandom, seedKey } from '../../random';
+
+/** What the outer loop minimises. */
+export interface Objective {
+  /** `loss`, or a metric of the task; a metric of which more is better enters with a minus sign. */
+  readonly metric: string;
+  /** Rows it is measured on. Without meaning for a task that has no data set. */
+  readonly split: Split;
+  /**
+   * `sum` and `mean`: at every step, on a fresh minibatch, after the update. Estimators always take the mean per inner
+   * step; which of both it is decides only what is reported. `final`: at the last step only, as a telescoping sum.
+   */
+  readonly over: 'sum' | 'mean' | 'final';
+  /** Whether more is better; by default for accuracies, precision, recall, f1, auc, return and reward. */
+  readonly maximise?: boolean;
+}
+
+/** Of the configuration's `objective`. */
+export const objectiveSchema = z.strictObject({
+  metric: z.string().min(1).default('loss'),
+  split: z.enum(SPLITS).default('train'),
+  over: z.enum(['sum', 'mean', 'final']).default('sum'),
+  maximise: z.boolean().optional(),
+});
+
+export interface UnrollOptions {
+  /** By default `<optimizer> on <task>`. */
+  readonly name?: string;
+  readonly task: Task;
+  readonly optimizer: LearnedOptimizer;
+  readonly objective: Objective;
+  /** Inner steps of an episode: a positive integer, or Infinity. */
+  readonly horizon: number;
+  readonly evaluation?: {
+    /** Fresh starts over which θ is judged; 5 by default. */
+    readonly particles?: number;
+  };
+}
+
+interface UnrollState extends Record<string, TensorTree> {
+  params: TensorTree;
+  optimizer: TensorTree;
+}
+
+/** What a step draws on; folded into `inner.random`, so that none shares numbers with another. */
+const RANDOM = { loss: 0, optimizer: 1, objective: 2 } as const;
+const INIT = { params: 0 } as const;
+
+const MAXIMISED = /(^|[a-z])accuracy$|^(precision|recall|f1|auc|return|reward)$/i;
+
+function isMaximised(objective: Pick<Objective, 'metric' | 'maximise'>): boolean {
+  return objective.maximise ?? (objective.metric !== 'loss' && MAXIMISED.test(objective.metric));
+}
+
+function fixedBatch(): Batch {
+  return { xs: tf.tensor([], [0], 'float32'), ys: tf.tensor([], [0], 'float32') };
+}
+
+/** Decodes the first rows of a column, as engines do. */
+function firstRows({ table, decode }: DataColumn, count: number): tf.Tensor {
+  const size = count * table.rowShape.reduce((a, b) => a * b, 1);
+  const numbers = Array.from(table.values.subarray(0, size));
+  const shape = [count, ...table.rowShape];
+  if (decode !== undefined) {
+    return tf.tensor(
+      numbers.map((raw) => raw * decode.scale + decode.offset),
+      shape,
+      'float32',
+    );
+  }
+  return tf.tensor(numbers, shape, table.dtype === 'float32' ? 'float32' : 'int32');
+}
+
+/**
+ * Names of the task's metrics, found by running them once on a row of data, or undefined if that throws: then the
+ * trace, which knows the user's line, tells the story.
+ */
+function metricNames(task: Task): readonly string[] | undefined {
+  if (task.metrics === undefined) return [];
+  // A function that throws half-way leaves its tensors to this scope.
+  return tf.tidy(() => {
+    try {
+      const data = task.dataset?.splits.train;
+      const batch = data === undefined ? fixedBatch() : { xs: firstRows(data.xs, 1), ys: firstRows(data.ys, 1) };
+      return Object.keys(task.metrics?.(task.init(new EagerRandom(seedKey(0))), batch) ?? {});
+    } catch {
+      return undefined;
+    }
+  });
+}
+
+function checkMetric(task: Task, metric: string, names: readonly string[]): void {
+  if (metric === 'loss' || names.includes(metric)) return;
+  const known = ['loss', ...names.filter((name) => name !== 'loss')];
+  throw new ConfigurationError(
+    'objective.metric',
+    `a metric of the task "${task.name}"`,
+    `"${metric}"`,
+    `It has: ${known.join(', ')}.`,
+  );
+}
+
+/**
+ * The loss and metrics of a batch, in their natural sign. A task may report a metric `loss`: its loss as an evaluation
+ * sees it (without dropout, without regularisation); it then stands for the loss in objectives.
+ */
+function measure(task: Task, metric: string, params: TensorTree, batch: Batch, random: KeyedRandom) {
+  const metrics = task.metrics?.(params, batch) ?? {};
+  checkMetric(task, metric, Object.keys(metrics));
+  const value = metric === 'loss' && !('loss' in metrics) ? task.loss(params, batch, random) : metrics[metric];
+  return { value, all: { ...metrics, [metric]: value } };
+}
+
+/** How a metric of a split is called in reports: `validation accuracy`; without a data set there are no splits. */
+function label(task: Task, split: Split, metric: string): string {
+  return task.dataset === undefined ? metric : `${split} ${metric}`;
+}
+
+function labelled(task: Task, split: Split, values: Readonly<Record<string, tf.Tensor>>): Record<string, tf.Tensor> {
+  return Object.fromEntries(Object.entries(values).map(([name, value]) => [label(task, split, name), value]));
+}
+
+type Build = Pick<UnrollOptions, 'task' | 'optimizer' | 'objective' | 'horizon'> & { readonly name: string };
+
+function build({ name, task, optimizer, objective, horizon }: Build): UnrolledProblem<TensorTree, UnrollState> {
+  const final = objective.over === 'final';
+  const sign = isMaximised(objective) ? -1 : 1;
+
+  const step = (theta: TensorTree, state: UnrollState, inner: Inner): StepResult<UnrollState> => {
+    const hasData = task.dataset !== undefined;
+    const batch = hasData ? inner.batch('train') : fixedBatch();
+    const lossRandom = inner.random.foldIn(RANDOM.loss);
+    const { value: loss, gradient: gradients } = inner.valueAndGrad((params) => task.loss(params, batch, lossRandom))(
+      state.params,
+    );
+    const updated = optimizer.optimizer(theta).update({
+      params: state.params,
+      gradients,
+      state: state.optimizer,
+      t: inner.t,
+      loss,
+      random: inner.random.foldIn(RANDOM.optimizer),
+    });
+    const rows = !hasData ? fixedBatch() : final ? inner.episodeBatch(objective.split) : inner.batch(objective.split);
+    const { value, all } = measure(task, objective.metric, updated.params, rows, inner.random.foldIn(RANDOM.objective));
+    const minimised = tf.mul(value, sign);
+    return {
+      state: {
+        params: updated.params,
+        optimizer: updated.state,
+        ...(final && { previous: minimised }),
+      },
+      // p₀ = L₀, p_t = L_t − L_{t−1}: the sum over the episode is the last L (experiments.md, telescoping).
+      loss: final ? tf.sub(minimised, state.previous as tf.Tensor) : minimised,
+      metrics: { 'batch loss': loss, ...labelled(task, objective.split, all) },
+    };
+  };
+
+  return {
+    name,
+    horizon,
+    ...(task.dataset !== undefined && { dataset: task.dataset, batchSize: task.batchSize }),
+    initTheta: (random) => optimizer.initTheta(random),
+    initState: (theta, random) => {
+      const params = task.init(random.foldIn(INIT.params));
+      const state = { params, optimizer: optimizer.optimizer(theta).init(params) };
+      return final ? { ...state, previous: tf.scalar(0) } : state;
+    },
+    step,
+    describeTheta: (theta) => optimizer.describeTheta?.(theta, horizon) ?? { values: {} },
+  };
+}
+
+/**
+ * How θ is judged: after `horizon` steps from fresh starts, by the task's accuracy if it has one, else by what the
+ * objective measures; on the whole test split if the task has a data set.
+ */
+function evaluationOf(options: Build, names: readonly string[], particles: number): Evaluation {
+  const { task, objective } = options;
+  const metric = names.includes('accuracy') ? 'accuracy' : objective.metric;
+  const judged: Objective = {
+    metric,
+    split: 'validation',
+    over: 'mean',
+    ...(metric === objective.metric && { maximise: objective.maximise }),
+  };
+  const problem = build({ ...options, name: `${options.name} (evaluation)`, objective: judged });
+  const finish = task.dataset === undefined ? `final ${metric}` : `test ${metric}`;
+  const evaluated: UnrolledProblem<TensorTree, UnrollState> = {
+    ...problem,
+    finish: (_, { params }, inner) => {
+      const rows = task.dataset === undefined ? fixedBatch() : inner.wholeSplit('test');
+      return { [finish]: measure(task, metric, params, rows, inner.random.foldIn(RANDOM.objective)).value };
+    },
+  };
+  return {
+    metric: finish,
+    minimise: !isMaximised(judged),
+    problem: evaluated,
+    particles,
+    measure: { finish },
+    curve: label(task, 'validation', metric),
+  };
+}
+
+/**
+ * The problem of tuning `optimizer`'s θ on `task`. One inner step: a train batch, the task's loss and its gradient, the
+ * optimizer's update, then the objective after the update.
+ * @throws ConfigurationError for a metric that the task lacks, a horizon that is no positive integer (or Infinity), or a
+ * data set without a batch size.
+ */
+export function unroll(options: UnrollOptions): UnrolledProblem {
+  const { task, objective, horizon } = options;
+  if (horizon !== Infinity && !(Number.isInteger(horizon) && horizon > 0)) {
+    throw new ConfigurationError('horizon', 'a positive integer', String(horizon));
+  }
+  if (task.dataset !== undefined && !(Number.isInteger(task.batchSize) && Number(task.batchSize) > 0)) {
+    throw new ConfigurationError('task.batchSize', 'a positive integer', String(task.batchSize));
+  }
+  const names = metricNames(task);
+  if (names !== undefined) checkMetric(task, objective.metric, names);
+  const built: Build = {
+    name: options.name ?? `${options.optimizer.name} on ${task.name}`,
+    task,
+    // Schedules take their timescales from this horizon, in the evaluation too.
+    optimizer: options.optimizer.forHorizon?.(horizon) ?? options.optimizer,
+    objective,
+    horizon,
+  };
+  const problem = build(built) as unknown as UnrolledProblem;
+  if (horizon === Infinity) return problem;
+  return { ...problem, evaluation: evaluationOf(built, names ?? [], options.evaluation?.particles ?? 5) };
+}
