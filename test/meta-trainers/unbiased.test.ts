@@ -1,0 +1,220 @@
+/**
+ * What estimators estimate, on a linear system whose smoothed gradients have closed forms (test/support/linear-program).
+ *
+ * Every statement is tested at 1e-4 (two-sided, Bonferroni over components and lines of this file): with the fixed seeds
+ * below a right estimator failed with that probability when the seeds were chosen, and never fails again.
+ */
+import type { GradientEstimator } from '../../src/contracts';
+import { fullEs, gpes, nres, pes, truncatedEs } from '../../meta-trainers';
+import {
+  horizonGradient,
+  linearProgram,
+  linearSystem,
+  meanLoss,
+  squaredNorm,
+  type SmoothingOptions,
+  windowGradients,
+  windowTotals,
+} from '../support/linear-program';
+import { meanTest, normalQuantile } from '../support/statistics';
+
+const T = 12;
+const W = 3;
+const SIGMA = 0.5;
+/** Populations a mean is taken over. */
+const MEANS = 1000;
+const theta = Float64Array.of(0.3, -0.4);
+
+interface Row {
+  readonly label: string;
+  readonly estimator: (pairs: number, more?: { lockstep?: boolean; offsets?: 'independent' }) => GradientEstimator;
+  /** What its mean is the gradient of. */
+  readonly truth: Omit<SmoothingOptions, 'sigma'>;
+  /** Estimates that cover the horizon once, from lockstep. */
+  readonly estimatesPerHorizon: number;
+  readonly unlocks: boolean;
+}
+
+const common = { sigma: SIGMA, window: W };
+const rows: readonly Row[] = [
+  {
+    label: 'full-es',
+    estimator: (pairs) => fullEs({ pairs, sigma: SIGMA }),
+    truth: { period: T, window: W, perturbed: 'persistent' },
+    estimatesPerHorizon: 1,
+    unlocks: false,
+  },
+  {
+    label: 'nres',
+    estimator: (pairs, more) => nres({ ...common, pairs, ...more }),
+    truth: { period: T, window: W, perturbed: 'persistent' },
+    estimatesPerHorizon: T / W,
+    unlocks: true,
+  },
+  {
+    label: 'pes',
+    estimator: (pairs, more) => pes({ ...common, pairs, ...more }),
+    truth: { period: W, window: W, perturbed: 'persistent' },
+    estimatesPerHorizon: T / W,
+    unlocks: true,
+  },
+  ...[6, 9].map((noisePeriod): Row => ({
+    label: `gpes, K=${noisePeriod}`,
+    estimator: (pairs, more) => gpes({ ...common, noisePeriod, pairs, ...more }),
+    truth: { period: noisePeriod, window: W, perturbed: 'persistent' },
+    estimatesPerHorizon: T / W,
+    unlocks: true,
+  })),
+  {
+    label: 'truncated-es',
+    estimator: (pairs, more) => truncatedEs({ ...common, pairs, ...more }),
+    truth: { period: W, window: W, perturbed: 'truncated' },
+    estimatesPerHorizon: T / W,
+    unlocks: true,
+  },
+];
+
+/** Two components, two losses, up to three ways to start, six rows. */
+const z = normalQuantile(1e-4 / (2 * 2 * 3 * rows.length));
+
+/** Gradients of independent populations (seeds 1 … n), each the mean of its first `estimates` estimates at fixed θ. */
+async function gradients(
+  program: ReturnType<typeof linearProgram>,
+  estimator: GradientEstimator,
+  n: number,
+  estimates: number,
+): Promise<Float64Array[]> {
+  const out: Float64Array[] = [];
+  for (let seed = 1; seed <= n; seed++) {
+    const population = await estimator.populate(program, seed);
+    const sum = new Float64Array(theta.length);
+    for (let i = 0; i < estimates; i++) {
+      const { gradient } = await estimator.estimate(theta, population, i);
+      gradient.forEach((g, k) => (sum[k] += g / estimates));
+    }
+    out.push(sum);
+  }
+  return out;
+}
+
+describe('the closed forms', () => {
+  it.each(['quadratic', 'linear', 'cosine'] as const)('%s: gradient = central differences', (loss) => {
+    const system = linearSystem(loss, T);
+    for (const period of [W, T]) {
+      const exact = horizonGradient(system, theta, { sigma: 0, period, window: W, perturbed: 'persistent' });
+      exact.forEach((g, k) => {
+        const at = (h: number) =>
+          meanLoss(
+            system,
+            theta.map((x, i) => (i === k ? x + h : x)),
+          );
+        expect((at(1e-5) - at(-1e-5)) / 2e-5).toBeCloseTo(g, 8);
+      });
+    }
+  });
+
+  it('tell the estimators apart: smoothing and truncation move the gradient by more than the tests resolve', () => {
+    const system = linearSystem('cosine', T);
+    const of = (period: number, perturbed: 'persistent' | 'truncated') =>
+      horizonGradient(system, theta, { sigma: SIGMA, period, window: W, perturbed });
+    const variants = [of(T, 'persistent'), of(W, 'persistent'), of(W, 'truncated')];
+    const plain = horizonGradient(system, theta, { sigma: 0, period: T, window: W, perturbed: 'persistent' });
+    variants.forEach((a, i) => {
+      for (const b of [plain, ...variants.slice(0, i)]) {
+        expect(Math.sqrt(squaredNorm(a.map((x, k) => x - b[k])))).toBeGreaterThan(0.01);
+      }
+    });
+  });
+});
+
+describe.each(rows)('$label', (row) => {
+  describe.each(['quadratic', 'cosine'] as const)('%s loss', (loss) => {
+    const system = linearSystem(loss, T);
+    const truth = horizonGradient(system, theta, { ...row.truth, sigma: SIGMA });
+    const starts: [string, number, { lockstep?: boolean; offsets?: 'independent' }, number][] = row.unlocks
+      ? [
+          ['lockstep, over a horizon', 4, { lockstep: true }, row.estimatesPerHorizon],
+          ['step-unlocked, stratified', (2 * T) / W, {}, 1],
+          ['step-unlocked, independent', (2 * T) / W, { offsets: 'independent' }, 1],
+        ]
+      : [['every estimate', 4, {}, 1]];
+    it.each(starts)('%s: mean = closed form', async (_label, pairs, more, estimates) => {
+      const samples = await gradients(linearProgram(system), row.estimator(pairs, more), MEANS, estimates);
+      truth.forEach((g, k) => {
+        const test = meanTest(
+          samples.map((sample) => sample[k]),
+          g,
+        );
+        expect(Math.abs(test.z)).toBeLessThan(z);
+        // Else the test could not tell a wrong factor from noise.
+        expect(test.standardError).toBeLessThan(0.05 * Math.sqrt(squaredNorm(truth)));
+      });
+    });
+  });
+});
+
+describe('truncated ES is biased by what the window leaves out', () => {
+  it('on the quadratic loss: its mean is far from the whole gradient, in a test that resolves 1/20 of it', async () => {
+    const system = linearSystem('quadratic', T);
+    const whole = horizonGradient(system, theta, { sigma: SIGMA, period: T, window: W, perturbed: 'persistent' });
+    const samples = await gradients(linearProgram(system), truncatedEs({ ...common, pairs: (2 * T) / W }), MEANS, 1);
+    const worst = Math.max(
+      ...whole.map((g, k) =>
+        Math.abs(
+          meanTest(
+            samples.map((sample) => sample[k]),
+            g,
+          ).z,
+        ),
+      ),
+    );
+    expect(worst).toBeGreaterThan(20);
+  });
+});
+
+/** ‖g‖² of single pairs against its expectation: 6000 seeds, so that heavy tails average out. */
+describe('variance on a linear loss', () => {
+  const system = linearSystem('linear', T);
+  const d = theta.length;
+  const quantile = normalQuantile(1e-4 / 30);
+  const SEEDS = 6000;
+
+  it.each([W, 6, 9, T])('one GPES_K pair, K=%d: c·d·Σ_j‖g_τj‖² + 2‖Σ_j g_τj‖² in every window τ', async (K) => {
+    const estimator = gpes({ ...common, pairs: 1, noisePeriod: K, lockstep: true });
+    const program = linearProgram(system);
+    const windows = windowGradients(system, theta, { sigma: 0, period: K, window: W, perturbed: 'persistent' });
+    const squares = windows.map(() => new Float64Array(SEEDS));
+    for (let seed = 0; seed < SEEDS; seed++) {
+      const population = await estimator.populate(program, seed);
+      for (const square of squares)
+        square[seed] = squaredNorm((await estimator.estimate(theta, population, 0)).gradient);
+    }
+    windows.forEach((chunks, tau) => {
+      const total = windowTotals([chunks])[0];
+      const expected = chunks.length * d * chunks.reduce((sum, g) => sum + squaredNorm(g), 0) + 2 * squaredNorm(total);
+      const test = meanTest(squares[tau], expected);
+      expect(Math.abs(test.z)).toBeLessThan(quantile);
+      expect(test.standardError).toBeLessThan(0.05 * expected);
+    });
+  });
+
+  it('one FullES pair: tr Var = (d+1)‖ḡ‖²', async () => {
+    const mean = horizonGradient(system, theta, { sigma: 0, period: T, window: W, perturbed: 'persistent' });
+    const samples = await gradients(linearProgram(system), fullEs({ pairs: 1, sigma: SIGMA }), SEEDS, 1);
+    const deviations = samples.map((g) => squaredNorm(g.map((x, k) => x - mean[k])));
+    expect(Math.abs(meanTest(deviations, (d + 1) * squaredNorm(mean)).z)).toBeLessThan(quantile);
+  });
+
+  it('NRES averaged over T/W independent workers: ((d+2)·mean_τ‖g_τ‖² − ‖ḡ‖²)/n', async () => {
+    const options = { sigma: 0, period: T, window: W, perturbed: 'persistent' } as const;
+    const mean = horizonGradient(system, theta, options);
+    const totals = windowTotals(windowGradients(system, theta, options));
+    const n = T / W;
+    const expected =
+      (((d + 2) * totals.reduce((sum, g) => sum + squaredNorm(g), 0)) / totals.length - squaredNorm(mean)) / n;
+    const estimator = nres({ ...common, pairs: n, offsets: 'independent' });
+    const samples = await gradients(linearProgram(system), estimator, SEEDS, 1);
+    const deviations = samples.map((g) => squaredNorm(g.map((x, k) => x - mean[k])));
+    expect(Math.abs(meanTest(deviations, expected).z)).toBeLessThan(quantile);
+  });
+});
