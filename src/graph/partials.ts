@@ -7,7 +7,8 @@
  * - Ties take the mean of the one-sided derivatives, which is also what a central difference gives: max and min halve,
  *   abs is 0 at 0 (JAX's convention; TensorFlow.js gives a tie of `maximum` to the first operand).
  * - At a pole (log, log1p, sqrt, rsqrt, pow, div, mod) the slope is infinite, but d = 0 stays 0: a branch that `select`
- *   did not take sends no NaN. Overflow (exp of 1000) is not guarded.
+ *   did not take sends no NaN, in reverse mode, forward mode, and either of them over reverse mode. (Over forward mode
+ *   it may: there the infinite tangents of the branch exist.) Overflow (exp of 1000) is not guarded.
  * - pow: ∂/∂y is 0 where x ≤ 0 (as in TensorFlow.js), and ∂/∂x of x⁰ is 0 at x = 0. atan2 has derivative 0 at the origin.
  */
 import type { GraphBuilder } from './builder';
