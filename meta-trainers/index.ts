@@ -5,15 +5,24 @@ import { createGpes, gpesOptions } from './estimators/gpes';
 import { createNres, nresOptions } from './estimators/nres';
 import { createPes, pesOptions } from './estimators/pes';
 import { createTruncatedEs, truncatedEsOptions } from './estimators/truncated-es';
+import { adamOptions, createAdam } from './optimizers/adam';
+import { createMomentum, momentumOptions } from './optimizers/momentum';
+import { createRmsprop, rmspropOptions } from './optimizers/rmsprop';
+import { createSgd, sgdOptions } from './optimizers/sgd';
 
+export { averagedTheta, initAverage, updateAverage } from './averaging';
 export { fullEs, type FullEsOptions } from './estimators/full-es';
 export { gpes, type GpesOptions } from './estimators/gpes';
 export { nres, type NresOptions } from './estimators/nres';
 export { pes, type PesOptions } from './estimators/pes';
 export { truncatedEs, type TruncatedEsOptions } from './estimators/truncated-es';
+export { adam, type AdamOptions } from './optimizers/adam';
+export { momentum, type MomentumOptions } from './optimizers/momentum';
+export { rmsprop, type RmspropOptions } from './optimizers/rmsprop';
+export { sgd, type SgdOptions } from './optimizers/sgd';
 export { iterationSchedule, type ScheduleOptions } from './schedules';
 
-export function registerMetaTrainers({ estimator }: Registrar): void {
+export function registerMetaTrainers({ estimator, outerOptimizer }: Registrar): void {
   estimator('full-es', {
     description: 'ES over whole episodes: unbiased, one update an episode',
     options: fullEsOptions,
@@ -38,5 +47,18 @@ export function registerMetaTrainers({ estimator }: Registrar): void {
     description: 'Noise-reuse ES: one noise an episode, unbiased, least variance',
     options: nresOptions,
     create: createNres,
+  });
+
+  outerOptimizer('sgd', { description: 'Gradient descent', options: sgdOptions, create: createSgd });
+  outerOptimizer('momentum', {
+    description: 'Heavy-ball or Nesterov momentum',
+    options: momentumOptions,
+    create: createMomentum,
+  });
+  outerOptimizer('adam', { description: 'Adam, with bias correction', options: adamOptions, create: createAdam });
+  outerOptimizer('rmsprop', {
+    description: 'RMSProp, without momentum',
+    options: rmspropOptions,
+    create: createRmsprop,
   });
 }
