@@ -53,12 +53,13 @@ function isRegistration(value: unknown): value is Registration<unknown> {
 }
 
 /** Collects what a module registers, before any of it counts. @throws PluginError */
-function collect({ origin, register }: RegisterModule): Entry[] {
+function collect(module: RegisterModule): Entry[] {
+  const { origin } = module;
   const entries: Entry[] = [];
   const add = (kind: Kind, name: unknown, value: Values[Kind]): void => {
     if (typeof name !== 'string' || !NAME.test(name)) {
       throw new PluginError(
-        `${origin}: the name of a ${kind} is letters and digits with single "-", "_" or "." between; got ${String(JSON.stringify(name))}.`,
+        `${origin}: the name of a ${kind} is letters and digits with single "-", "_" or "." between; got ${JSON.stringify(name) as string | undefined}.`,
       );
     }
     entries.push({ kind, name, value, origin });
@@ -81,7 +82,7 @@ function collect({ origin, register }: RegisterModule): Entry[] {
     }
     add('preset', name, value);
   };
-  register({ ...methods, preset } as Registrar);
+  module.register({ ...methods, preset } as Registrar);
   return entries;
 }
 
@@ -135,7 +136,7 @@ export class OuterloopContainer implements Resolver {
     name: string,
     path: readonly string[] = [],
   ): Registration<Registered[K]> {
-    return this.entry(kind, name, path).value;
+    return this.entry<K>(kind, name, path).value as Registration<Registered[K]>;
   }
 
   preset(name: string): Preset {

@@ -215,7 +215,7 @@ export function fillDefaults(schema: Schema | undefined, options: ConfigObject):
   const bare = inner(schema);
   if (!(bare instanceof z.ZodObject)) return options;
   const filled: Record<string, ConfigValue> = {};
-  for (const [key, child] of Object.entries(bare.shape as Readonly<Record<string, Schema>>)) {
+  for (const [key, child] of Object.entries(bare.shape)) {
     const value = options[key] as ConfigValue | undefined;
     if (value === undefined) {
       const fallback = defaultOf(child);

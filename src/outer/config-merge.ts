@@ -51,8 +51,8 @@ export function normaliseNames(config: ConfigObject): ConfigObject {
   for (const key of NAMED_KEYS) {
     const value = result[key];
     if (typeof value === 'string') result[key] = { name: value };
-    // `infinite` is written .inf in YAML.
   }
+  // YAML writes it .inf, and JSON cannot write it at all.
   if (result.horizon === Infinity) result.horizon = 'infinite';
   return result;
 }
@@ -68,7 +68,7 @@ export function mergeConfig(base: ConfigObject, over: ConfigObject): ConfigObjec
     const old = base[key] as ConfigValue | undefined;
     if (value === null) continue;
     if (isConfigObject(old) && isConfigObject(value)) {
-      const renamed = value.name !== undefined && value.name !== old.name;
+      const renamed = 'name' in value && value.name !== old.name;
       result[key] = renamed ? value : mergeConfig(old, value);
     } else result[key] = value;
   }
@@ -93,7 +93,7 @@ export function applyOverride(config: ConfigObject, override: Override, topKeys:
   let node: ConfigValue | undefined = config;
   for (let depth = 0; depth < path.length - 1; depth++) {
     if (!isConfigObject(node)) break;
-    node = node[path[depth]] as ConfigValue | undefined;
+    node = node[path[depth]];
     if (node === undefined) break;
     if (!isConfigObject(node)) {
       // A nested bare name (`optimizer.learningRate: inverse-time`) takes options like any other.

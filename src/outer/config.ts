@@ -90,12 +90,12 @@ function checkShape(config: ResolvedConfig): void {
     }
     return;
   }
-  if (config.task === undefined && config.optimizer === undefined) {
+  const { task, optimizer } = config;
+  if (task === undefined && optimizer === undefined) {
     throw new ConfigurationError('problem', 'a problem, or a task and an optimizer', 'neither');
   }
-  for (const key of ['task', 'optimizer'] as const) {
-    if (config[key] === undefined) throw new ConfigurationError(key, 'a name', 'nothing');
-  }
+  if (task === undefined) throw new ConfigurationError('task', 'the name of a task', 'nothing');
+  if (optimizer === undefined) throw new ConfigurationError('optimizer', 'the name of an optimizer', 'nothing');
   if (config.horizon === undefined) {
     throw new ConfigurationError('horizon', 'a positive integer', 'nothing');
   }
@@ -117,8 +117,10 @@ const CONFIG_KINDS = {
  * @throws ConfigurationError (key, expected, got), UnknownNameError (near names)
  */
 export function resolveConfig(input: ConfigObject, overrides: readonly Override[], resolver: Resolver): ResolvedConfig {
+  // A config.json of an earlier run is a configuration too; `run` is what it records beside.
+  const { run: _record, ...given } = input;
   const preset = overrides.filter(({ key }) => key === 'preset').at(-1);
-  const chosen = preset === undefined ? input : { ...input, preset: preset.value };
+  const chosen = preset === undefined ? given : { ...given, preset: preset.value };
   let config = withPresets(normaliseNames(chosen), resolver);
   // Names first: a new name drops the old options, which must not depend on the order of the flags.
   const isName = ({ key }: Override): boolean =>

@@ -47,14 +47,15 @@ export interface RunStore {
 export interface RunOptions {
   readonly plan: RunPlan;
   readonly opened: OpenedEngine;
-  readonly store?: RunStore;
+  /** Called once everything has compiled, so that a mistake leaves nothing on disk. */
+  readonly store?: () => RunStore;
   readonly listeners?: readonly RunListener[];
   readonly signal?: AbortSignal;
 }
 
 /** @throws TraceError, ShapeError before any step is run; DivergenceError, EngineError later */
 export async function executeRun(options: RunOptions): Promise<RunResult> {
-  const { plan, opened, store, signal, listeners = [] } = options;
+  const { plan, opened, signal, listeners = [] } = options;
   const { problem, settings } = plan;
   const emit = (event: RunEvent): void => {
     for (const listener of listeners) listener(event);
@@ -71,7 +72,7 @@ export async function executeRun(options: RunOptions): Promise<RunResult> {
             seed: settings.seed,
             particles: settings.evaluation.particles,
           });
-    return await runCompiled({ plan, opened, store, signal, program, evaluator, emit });
+    return await runCompiled({ plan, opened, store: options.store?.(), signal, program, evaluator, emit });
   } finally {
     await evaluator?.dispose();
     await program.dispose();

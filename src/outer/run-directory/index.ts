@@ -1,0 +1,19 @@
+/** Runs on disk. Needs Node; the rest of src/outer does not. */
+export { chooseCheckpoint, listCheckpoints, readCheckpoint, type Checkpoint, type CheckpointFile } from './checkpoints';
+export { writeJson, writeWhole } from './files';
+export { theseVersions, thisMachine, type Machine, type Versions } from './machine';
+export {
+  checkFree,
+  readEvaluations,
+  readMetrics,
+  readRunConfig,
+  readSummary,
+  RunDirectory,
+  type CreateOptions,
+  type OpenOptions,
+  type RunConfig,
+  type RunEvaluations,
+  type RunRecord,
+} from './run-directory';
+export { evaluateRun, resumeRun, startRun, type EvaluateOptions, type ResumeOptions, type StartOptions } from './runs';
+export { decodeSafetensors, encodeSafetensors, type SafetensorsFile } from './safetensors';

@@ -1,0 +1,321 @@
+/**
+ * The folder of a run: config.json, metrics.jsonl, checkpoints/, summary.json, evaluation.json, and a lock while a
+ * process works in it. At whatever moment the process is killed, `RunDirectory.open` finds a state to go on from.
+ */
+import { createHash } from 'node:crypto';
+import {
+  accessSync,
+  closeSync,
+  constants,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
+import { join, resolve } from 'node:path';
+import { CheckpointError, RunDirectoryError, type ConfigObject, type ThetaDescription } from '../../contracts';
+import type { Measurement } from '../events';
+import type { LoopState } from '../loop';
+import { canonical } from '../prepare';
+import type { OpenedEngine } from '../resolver';
+import { runSummary, type MetricsLine, type RunResult, type RunSummary } from '../result';
+import type { RunStore, SavedRun } from '../run';
+import { chooseCheckpoint, removeLeftovers, writeCheckpoint } from './checkpoints';
+import { reviveNumbers, writeJson, writeWhole } from './files';
+import { FolderLock, isLocked, LOCK } from './lock';
+import { differences, theseVersions, thisMachine, type Machine, type Versions } from './machine';
+
+const CONFIG = 'config.json';
+const METRICS = 'metrics.jsonl';
+const SUMMARY = 'summary.json';
+const EVALUATION = 'evaluation.json';
+
+/** What config.json records beside the configuration, under `run`. */
+export interface RunRecord {
+  /** As asked for; the configuration's own `engine` is the one that runs. */
+  readonly requestedEngine: string;
+  readonly engineReason: string;
+  /** Absolute paths of the plugin files. */
+  readonly plugins: readonly string[];
+  /** True if the things of the run were made in code and not from names: only that code can resume it. */
+  readonly library: boolean;
+  readonly versions: Versions;
+  readonly machine: Machine;
+}
+
+export type RunConfig = ConfigObject & { readonly engine: string; readonly run: RunRecord & ConfigObject };
+
+/** Both judgements in full, for reports. */
+export interface RunEvaluations {
+  readonly before?: Measurement;
+  readonly after?: Measurement;
+  readonly initialDescription?: ThetaDescription;
+  readonly description?: ThetaDescription;
+  readonly initialTheta: readonly number[];
+  readonly theta: readonly number[];
+}
+
+export interface CreateOptions {
+  /** The resolved configuration, or what stands for it when the run is made in code. */
+  readonly config: ConfigObject;
+  readonly opened: OpenedEngine;
+  readonly requestedEngine: string;
+  readonly plugins?: readonly string[];
+  readonly library?: boolean;
+}
+
+export interface OpenOptions {
+  readonly opened: OpenedEngine;
+  /** Resume from this iteration's checkpoint; 0: from the start. By default the newest. */
+  readonly checkpoint?: number;
+  /** Go on although bits may differ: other versions, CPU features or engine. */
+  readonly allowDifferentMachine?: boolean;
+}
+
+/** Keys that may change between a checkpoint and the configuration it is resumed under. */
+const FREE_KEYS: readonly string[] = ['iterations', 'checkpoint', 'engine', 'run', 'plugins'];
+
+function digestOf(config: ConfigObject): string {
+  const bound = Object.fromEntries(Object.entries(config).filter(([key]) => !FREE_KEYS.includes(key)));
+  return createHash('sha256').update(canonical(bound)).digest('hex');
+}
+
+function reason(error: unknown): string {
+  return (error as NodeJS.ErrnoException).code ?? String(error);
+}
+
+/**
+ * That a new run may use the folder: absent or empty, and writable. Nothing is written.
+ * @throws RunDirectoryError
+ */
+export function checkFree(path: string): void {
+  const folder = resolve(path);
+  if (existsSync(folder)) {
+    if (!statSync(folder).isDirectory()) throw new RunDirectoryError(`${path} is a file; a run needs a folder.`);
+    const names = readdirSync(folder).filter((name) => name !== LOCK || isLocked(folder));
+    if (names.includes(CONFIG)) {
+      throw new RunDirectoryError(
+        `${path} holds a run already. Go on with it by \`outerloop resume ${path}\`, or choose another folder.`,
+      );
+    }
+    if (names.length > 0) {
+      throw new RunDirectoryError(`${path} is not empty (${names.slice(0, 3).join(', ')}). Choose an empty folder.`);
+    }
+  }
+  let existing = folder;
+  while (!existsSync(existing)) existing = resolve(existing, '..');
+  try {
+    accessSync(existing, constants.W_OK | constants.X_OK);
+    if (!statSync(existing).isDirectory()) throw new RunDirectoryError(`${existing} is a file`);
+  } catch (error) {
+    throw new RunDirectoryError(`${path} is not writable (${existing}: ${reason(error)}). Choose another folder.`, {
+      cause: error,
+    });
+  }
+}
+
+/** @throws RunDirectoryError if the folder is missing or holds no run */
+export function readRunConfig(path: string): RunConfig {
+  let text: string;
+  try {
+    text = readFileSync(join(path, CONFIG), 'utf8');
+  } catch (error) {
+    throw new RunDirectoryError(`${path} holds no run: ${CONFIG} cannot be read (${reason(error)}).`, { cause: error });
+  }
+  let config: Partial<RunConfig>;
+  try {
+    config = JSON.parse(text) as Partial<RunConfig>;
+  } catch (error) {
+    throw new RunDirectoryError(`${join(path, CONFIG)} is damaged: ${(error as Error).message}.`, { cause: error });
+  }
+  if (typeof config.engine !== 'string' || typeof config.run?.versions !== 'object') {
+    throw new RunDirectoryError(`${path} holds no run: ${CONFIG} has no engine or no record of its run.`);
+  }
+  return config as RunConfig;
+}
+
+/** The lines of metrics.jsonl; a last line that was cut short is left out. */
+export function readMetrics(path: string): MetricsLine[] {
+  return metricsText(path).map((line) => JSON.parse(line) as MetricsLine);
+}
+
+/** Whole lines of metrics.jsonl up to the first that is none. */
+function metricsText(path: string): string[] {
+  let text: string;
+  try {
+    text = readFileSync(join(path, METRICS), 'utf8');
+  } catch {
+    return [];
+  }
+  // What follows the last line break was being written.
+  const lines = text.split('\n').slice(0, -1);
+  const bad = lines.findIndex((line, i) => !isLine(line, i));
+  return bad < 0 ? lines : lines.slice(0, bad);
+}
+
+function isLine(text: string, iteration: number): boolean {
+  try {
+    return (JSON.parse(text) as Partial<MetricsLine>).iteration === iteration;
+  } catch {
+    return false;
+  }
+}
+
+function readJson(path: string): unknown {
+  if (!existsSync(path)) return undefined;
+  try {
+    return JSON.parse(readFileSync(path, 'utf8'), reviveNumbers) as unknown;
+  } catch (error) {
+    throw new RunDirectoryError(`${path} is damaged: ${(error as Error).message}.`, { cause: error });
+  }
+}
+
+/** Undefined until the run has finished. */
+export function readSummary(path: string): RunSummary | undefined {
+  return readJson(join(path, SUMMARY)) as RunSummary | undefined;
+}
+
+/** Undefined until the run has finished. */
+export function readEvaluations(path: string): RunEvaluations | undefined {
+  return readJson(join(path, EVALUATION)) as RunEvaluations | undefined;
+}
+
+/** A run folder held by this process. */
+export class RunDirectory implements RunStore {
+  private constructor(
+    readonly path: string,
+    private readonly lock: FolderLock,
+    private readonly configuration: string,
+    private readonly keep: number,
+    private readonly metrics: number,
+    readonly saved?: SavedRun,
+  ) {}
+
+  /** A new run. @throws RunDirectoryError */
+  static create(path: string, options: CreateOptions): RunDirectory {
+    checkFree(path);
+    const lock = takeLock(path);
+    try {
+      const { config, opened, requestedEngine, plugins = [], library = false } = options;
+      const run: RunRecord = {
+        requestedEngine,
+        engineReason: opened.reason,
+        plugins,
+        library,
+        versions: theseVersions(),
+        machine: thisMachine(),
+      };
+      const recorded = { ...config, engine: opened.engine.name, run };
+      writeJson(join(path, CONFIG), recorded);
+      const metrics = openSync(join(path, METRICS), 'a');
+      return new RunDirectory(resolve(path), lock, digestOf(config), keepOf(config), metrics);
+    } catch (error) {
+      lock.release();
+      throw error;
+    }
+  }
+
+  /**
+   * An earlier run, at its newest checkpoint; metrics lines after that are cut, as they will be written again.
+   * @throws RunDirectoryError, CheckpointError
+   */
+  static open(path: string, options: OpenOptions): RunDirectory {
+    const config = readRunConfig(path);
+    if (options.allowDifferentMachine !== true) checkMachine(path, config, options.opened.engine.name);
+    const lock = takeLock(path);
+    try {
+      removeLeftovers(path);
+      const configuration = digestOf(config);
+      const checkpoint = chooseCheckpoint(path, options.checkpoint);
+      if (checkpoint !== undefined && checkpoint.configuration !== configuration) {
+        throw new CheckpointError(
+          `the checkpoint of iteration ${String(checkpoint.state.iteration)} in ${path} belongs to another configuration: ` +
+            `${CONFIG} was changed. Undo the change, or start a new run.`,
+        );
+      }
+      const done = checkpoint?.state.iteration ?? 0;
+      const lines = metricsText(path).slice(0, done);
+      if (lines.length < done) {
+        throw new RunDirectoryError(
+          `${join(path, METRICS)} is damaged at line ${String(lines.length + 1)}: the checkpoint needs ${String(done)} lines. ` +
+            'Start again with --checkpoint 0.',
+        );
+      }
+      // Results of an end that is about to be reached anew.
+      for (const file of [SUMMARY, EVALUATION]) rmSync(join(path, file), { force: true });
+      writeWhole(join(path, METRICS), lines.map((line) => `${line}\n`).join(''));
+      const metrics = openSync(join(path, METRICS), 'a');
+      const history = lines.map((line) => JSON.parse(line) as MetricsLine);
+      const saved =
+        checkpoint === undefined ? undefined : { state: checkpoint.state, before: checkpoint.before, history };
+      return new RunDirectory(resolve(path), lock, configuration, keepOf(config), metrics, saved);
+    } catch (error) {
+      lock.release();
+      throw error;
+    }
+  }
+
+  line(line: MetricsLine): void {
+    writeSync(this.metrics, `${JSON.stringify(line)}\n`);
+  }
+
+  checkpoint(state: LoopState, before: Measurement | undefined): Promise<string> {
+    this.lock.check();
+    // Lines first: a checkpoint counts on those of its iterations, also after a power failure.
+    fsyncSync(this.metrics);
+    const { configuration } = this;
+    return Promise.resolve(writeCheckpoint(this.path, { state, before, configuration }, this.keep));
+  }
+
+  finish(result: RunResult): Promise<void> {
+    this.lock.check();
+    const evaluations: RunEvaluations = {
+      before: result.before,
+      after: result.after,
+      initialDescription: result.initialDescription,
+      description: result.description,
+      initialTheta: Array.from(result.initialTheta),
+      theta: Array.from(result.thetaAverage ?? result.theta),
+    };
+    writeJson(join(this.path, EVALUATION), evaluations);
+    writeJson(join(this.path, SUMMARY), runSummary(result));
+    return Promise.resolve();
+  }
+
+  /** Lets the folder go; no method may be called after it. */
+  close(): void {
+    closeSync(this.metrics);
+    this.lock.release();
+  }
+}
+
+function takeLock(path: string): FolderLock {
+  try {
+    mkdirSync(path, { recursive: true });
+    return FolderLock.take(path);
+  } catch (error) {
+    if (error instanceof RunDirectoryError) throw error;
+    throw new RunDirectoryError(`${path} is not writable (${reason(error)}).`, { cause: error });
+  }
+}
+
+function keepOf(config: ConfigObject): number {
+  const { checkpoint } = config as { readonly checkpoint?: { readonly keep?: unknown } };
+  return typeof checkpoint?.keep === 'number' ? checkpoint.keep : 5;
+}
+
+function checkMachine(path: string, config: RunConfig, engine: string): void {
+  const changed = differences(config.run);
+  if (engine !== config.engine) changed.unshift(`engine: ${config.engine} → ${engine}`);
+  if (changed.length > 0) {
+    throw new RunDirectoryError(
+      `${path} was run elsewhere, so that the same bits cannot be promised (${changed.join('; ')}). ` +
+        'Resume it there, or go on with --allow-different-machine.',
+    );
+  }
+}

@@ -1,0 +1,145 @@
+/** Runs on disk, from a resolved configuration: start, resume, judge again. */
+import { RunDirectoryError, type ConfigObject } from '../../contracts';
+import { resolveConfig, type ResolvedConfig } from '../config';
+import { createEvaluator } from '../evaluate';
+import type { Measurement, RunListener } from '../events';
+import { prepareRun } from '../prepare';
+import type { Resolver } from '../resolver';
+import type { RunResult } from '../result';
+import { executeRun } from '../run';
+import { chooseCheckpoint } from './checkpoints';
+import { checkFree, readRunConfig, RunDirectory, type OpenOptions, type RunConfig } from './run-directory';
+
+export interface StartOptions {
+  readonly config: ResolvedConfig;
+  readonly resolver: Resolver;
+  /** The run's folder: absent or empty. Absent: nothing is written. */
+  readonly out?: string;
+  /** Absolute paths of the plugin files that the resolver has; `resume` loads them again. */
+  readonly plugins?: readonly string[];
+  readonly listeners?: readonly RunListener[];
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * A new run. The folder is made once the problem has compiled, so that a mistake leaves nothing behind.
+ * @throws RunDirectoryError, ConfigurationError, UnknownNameError, EngineUnavailableError, TraceError before any work
+ */
+export async function startRun(options: StartOptions): Promise<RunResult> {
+  const { config, resolver, out, plugins = [], listeners, signal } = options;
+  if (out !== undefined) checkFree(out);
+  const opened = await resolver.openEngine(config.engine);
+  let directory: RunDirectory | undefined;
+  try {
+    const prepared = await prepareRun(config, resolver);
+    const recorded = prepared.config as unknown as ConfigObject;
+    return await executeRun({
+      plan: prepared.plan,
+      opened,
+      ...(out === undefined
+        ? {}
+        : {
+            store: () =>
+              (directory = RunDirectory.create(out, {
+                config: recorded,
+                opened,
+                requestedEngine: config.engine,
+                plugins,
+              })),
+          }),
+      listeners,
+      signal,
+    });
+  } finally {
+    directory?.close();
+    await opened.engine.dispose();
+  }
+}
+
+export interface ResumeOptions extends Omit<OpenOptions, 'opened'> {
+  /** With the plugins of `readRunConfig(path).run.plugins` loaded. */
+  readonly resolver: Resolver;
+  /** Another engine than the run's own; needs `allowDifferentMachine`. */
+  readonly engine?: string;
+  readonly listeners?: readonly RunListener[];
+  readonly signal?: AbortSignal;
+}
+
+/** The configuration of a recorded run, as `resolveConfig` gave it. */
+function recordedConfig(path: string, config: RunConfig, resolver: Resolver): ResolvedConfig {
+  if (config.run.library) {
+    throw new RunDirectoryError(
+      `${path} was made in code, which alone can build its parts: resume it there, with tune({ …, resume: true }).`,
+    );
+  }
+  // Its preset is merged already, and may have changed since.
+  const { preset, ...rest } = config;
+  const resolved = resolveConfig(rest, [], resolver);
+  return typeof preset === 'string' ? { preset, ...resolved } : resolved;
+}
+
+/**
+ * Goes on where a killed or interrupted run stopped, and ends with the bits it would have ended with.
+ * @throws RunDirectoryError, CheckpointError
+ */
+export async function resumeRun(path: string, options: ResumeOptions): Promise<RunResult> {
+  const { resolver, listeners, signal } = options;
+  const recorded = readRunConfig(path);
+  const config = recordedConfig(path, recorded, resolver);
+  const opened = await resolver.openEngine(options.engine ?? config.engine);
+  let directory: RunDirectory | undefined;
+  try {
+    const open = (directory = RunDirectory.open(path, { ...options, opened }));
+    const { plan } = await prepareRun(config, resolver);
+    const reason = { ...opened, reason: `the engine of the run (${recorded.run.engineReason})` };
+    return await executeRun({
+      plan,
+      opened: options.engine === undefined ? reason : opened,
+      store: () => open,
+      listeners,
+      signal,
+    });
+  } finally {
+    directory?.close();
+    await opened.engine.dispose();
+  }
+}
+
+export interface EvaluateOptions {
+  readonly resolver: Resolver;
+  readonly engine?: string;
+  /** Fresh starts instead of the run's own number. */
+  readonly particles?: number;
+  /** Instead of the run's own: other starts, other batches. */
+  readonly seed?: number;
+  /** Iteration of the checkpoint; by default the newest. */
+  readonly checkpoint?: number;
+}
+
+/** Judges the θ of a run's newest checkpoint (its average, if it keeps one) from fresh starts. Writes nothing. */
+export async function evaluateRun(path: string, options: EvaluateOptions): Promise<Measurement> {
+  const { resolver } = options;
+  const config = recordedConfig(path, readRunConfig(path), resolver);
+  const checkpoint = chooseCheckpoint(path, options.checkpoint);
+  if (checkpoint === undefined)
+    throw new RunDirectoryError(`${path} has no checkpoint yet, so there is no θ to judge.`);
+  const opened = await resolver.openEngine(options.engine ?? config.engine);
+  try {
+    const { problem, settings } = (await prepareRun(config, resolver)).plan;
+    if (problem.evaluation === undefined) {
+      throw new RunDirectoryError(`the problem "${problem.name}" of ${path} states no evaluation.`);
+    }
+    const { theta, average } = checkpoint.state;
+    const evaluator = await createEvaluator(opened.engine, problem.evaluation, theta.length, {
+      seed: options.seed ?? settings.seed,
+      particles: options.particles ?? settings.evaluation.particles,
+    });
+    try {
+      return await evaluator.measure(average ?? theta);
+    } finally {
+      await evaluator.dispose();
+    }
+  } finally {
+    await opened.engine.dispose();
+  }
+}
