@@ -73,7 +73,8 @@ class RandomGraphMaker {
     private readonly tame: boolean,
   ) {
     const shape = [EXTENTS[seed % 4], EXTENTS[(seed >>> 2) % 4], EXTENTS[(seed >>> 4) % 4]];
-    const leaf = (name: string, type: ValueType): void => void this.put(this.builder.input(name, type), type.dtype === 'int32' ? 8 : 4, true);
+    const leaf = (name: string, type: ValueType): void =>
+      void this.put(this.builder.input(name, type), type.dtype === 'int32' ? 8 : 4, true);
     leaf('x', { shape: shape.slice(0, 2), dtype: 'float32' });
     leaf('y', { shape: shape.slice(1), dtype: 'float32' });
     leaf('s', { shape: [], dtype: 'float32' });
@@ -110,7 +111,7 @@ class RandomGraphMaker {
 
   outputs(choices: readonly number[]): ValueId[] {
     const usable = this.pool;
-    const last = usable.slice(-2);
+    const last = usable.slice(-4);
     return [...last, ...choices.slice(0, 2).map((choice) => usable[choice % usable.length])];
   }
 
@@ -135,9 +136,11 @@ class RandomGraphMaker {
   /** A value of the pool that satisfies `ok`; the leaves make sure that there is one. */
   private pick(ok: (id: ValueId) => boolean): ValueId {
     const fitting = this.pool.filter(ok);
-    // Later values more often: deep graphs, not wide ones.
+    // Later values more often, and the last one most: deep graphs, in which patterns of two ops occur.
     const recent = fitting.slice(-6);
-    return this.take(3) === 0 ? fitting[this.take(fitting.length)] : recent[this.take(recent.length)];
+    const preference = this.take(4);
+    if (preference < 2) return fitting[fitting.length - 1];
+    return preference === 2 ? fitting[this.take(fitting.length)] : recent[this.take(recent.length)];
   }
 
   private pickFloat(): ValueId {
@@ -177,6 +180,13 @@ class RandomGraphMaker {
   /** A second operand of the first one's shape: one of the pool that broadcasts to it, or a fresh constant. */
   private partner(id: ValueId, ok: (other: ValueId) => boolean): ValueId {
     const { shape, dtype } = this.builder.type(id);
+    if (this.take(4) === 0) {
+      // What rewrites look for.
+      const value = dtype === 'bool' ? this.take(2) : [0, 1, -1, this.tame || dtype === 'int32' ? 2 : -0][this.take(4)];
+      const splat = this.builder.fill(value, shape, dtype === 'uint8' ? 'bool' : dtype);
+      this.known.set(splat, { bound: 2, exact: true });
+      if (ok(splat)) return splat;
+    }
     const fits = (from: Shape): boolean => {
       const lead = shape.length - from.length;
       return lead >= 0 && from.every((extent, axis) => extent === 1 || extent === shape[lead + axis]);
