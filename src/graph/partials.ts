@@ -106,8 +106,18 @@ function swapped(partial: BinaryPartial): BinaryPartial {
   return (b, x, y, z, d) => partial(b, y, x, z, d);
 }
 
+/** y − 1; again a constant if y is one number and the difference is exact, so that polynomials stay lean. */
+function predecessor(b: GraphBuilder, y: ValueId): ValueId {
+  const exponents = constantData(b, y);
+  const lower = exponents?.length === 1 ? exponents[0] - 1 : NaN;
+  return lower === Math.fround(lower) ? b.fill(lower, b.shape(y)) : addConstant(b, -1, y);
+}
+
 const powBase: BinaryPartial = (b, x, y, _z, d) => {
-  const lower = addConstant(b, -1, y);
+  const exponents = constantData(b, y);
+  if (exponents?.length === 1 && exponents[0] === 1) return d;
+  if (exponents?.length === 1 && exponents[0] === 2) return b.op('mul', d, scale(b, 2, x));
+  const lower = predecessor(b, y);
   if (isConstant(b, y, (exponent) => exponent >= 1)) return b.op('mul', d, b.op('mul', y, b.op('pow', x, lower)));
   // y·x^(y−1) is 0·∞ for x = y = 0, and ∞ for x = 0, y < 1.
   const pole = b.op('and', isZero(b, x), b.op('lt', y, b.fill(1, b.shape(y))));
