@@ -18,6 +18,8 @@ export function learnableSgd({ learningRate = 0.01, momentum = 0.9 }: LearnableS
   return {
     ...sgd({ learningRate: meta.log(learningRate), momentum: meta.logit(momentum) }),
     name: 'learnable-sgd',
+    // It has no schedules, and keeps its name.
+    forHorizon: undefined,
   };
 }
 

@@ -1,10 +1,27 @@
 /** Tasks, whole problems, and the presets made of them. */
 import type { Registrar } from '../src/contracts';
+import { registerInfluenceBalancing } from './influence-balancing';
+import { registerLorenz } from './lorenz';
 import { registerMlp } from './mlp';
+import { registerMnistLr } from './mnist-lr';
+import { registerQuadratic } from './quadratic';
 
+export { influenceBalancing, type InfluenceBalancingOptions } from './influence-balancing';
+export { lorenz, type LorenzOptions } from './lorenz';
 export { mlp, type MlpActivation, type MlpInit, type MlpOptions } from './mlp';
+export {
+  quadraticClosedForm,
+  quadraticCurvatures,
+  quadraticProblem,
+  quadraticTask,
+  type QuadraticTaskOptions,
+} from './quadratic';
 
 /** One line a task or problem. */
 export function registerTasks(registrar: Registrar): void {
   registerMlp(registrar);
+  registerQuadratic(registrar);
+  registerInfluenceBalancing(registrar);
+  registerLorenz(registrar);
+  registerMnistLr(registrar);
 }

@@ -8,7 +8,6 @@ import {
   ConfigurationError,
   SPLITS,
   type Batch,
-  type DataColumn,
   type Evaluation,
   type Inner,
   type KeyedRandom,
@@ -19,7 +18,7 @@ import {
   type TensorTree,
   type UnrolledProblem,
 } from '../../contracts';
-import { EagerRandom, seedKey } from '../../random';
+import { traceProblem } from '../../graph/trace';
 
 /** What the outer loop minimises. */
 export interface Objective {
@@ -73,41 +72,27 @@ function isMaximised(objective: Pick<Objective, 'metric' | 'maximise'>): boolean
   return objective.maximise ?? (objective.metric !== 'loss' && MAXIMISED.test(objective.metric));
 }
 
-function fixedBatch(): Batch {
+function noData(): Batch {
   return { xs: tf.tensor([], [0], 'float32'), ys: tf.tensor([], [0], 'float32') };
 }
 
-/** Decodes the first rows of a column, as engines do. */
-function firstRows({ table, decode }: DataColumn, count: number): tf.Tensor {
-  const size = count * table.rowShape.reduce((a, b) => a * b, 1);
-  const numbers = Array.from(table.values.subarray(0, size));
-  const shape = [count, ...table.rowShape];
-  if (decode !== undefined) {
-    return tf.tensor(
-      numbers.map((raw) => raw * decode.scale + decode.offset),
-      shape,
-      'float32',
-    );
-  }
-  return tf.tensor(numbers, shape, table.dtype === 'float32' ? 'float32' : 'int32');
-}
-
-/**
- * Names of the task's metrics, found by running them once on a row of data, or undefined if that throws: then the
- * trace, which knows the user's line, tells the story.
- */
-function metricNames(task: Task): readonly string[] | undefined {
+/** Names of the task's metrics, found by tracing them; nothing is computed. @throws TraceError */
+function metricNames(task: Task): readonly string[] {
   if (task.metrics === undefined) return [];
-  // A function that throws half-way leaves its tensors to this scope.
-  return tf.tidy(() => {
-    try {
-      const data = task.dataset?.splits.train;
-      const batch = data === undefined ? fixedBatch() : { xs: firstRows(data.xs, 1), ys: firstRows(data.ys, 1) };
-      return Object.keys(task.metrics?.(task.init(new EagerRandom(seedKey(0))), batch) ?? {});
-    } catch {
-      return undefined;
-    }
+  const { dataset } = task;
+  const { metrics } = traceProblem({
+    name: `metrics of task "${task.name}"`,
+    horizon: 1,
+    ...(dataset !== undefined && { dataset, batchSize: task.batchSize }),
+    initTheta: () => ({}),
+    initState: (_, random) => task.init(random),
+    step: (_, params, inner) => ({
+      state: params,
+      loss: tf.scalar(0),
+      metrics: task.metrics?.(params, dataset === undefined ? noData() : inner.batch('validation')),
+    }),
   });
+  return metrics;
 }
 
 function checkMetric(task: Task, metric: string, names: readonly string[]): void {
@@ -149,7 +134,7 @@ function build({ name, task, optimizer, objective, horizon }: Build): UnrolledPr
 
   const step = (theta: TensorTree, state: UnrollState, inner: Inner): StepResult<UnrollState> => {
     const hasData = task.dataset !== undefined;
-    const batch = hasData ? inner.batch('train') : fixedBatch();
+    const batch = hasData ? inner.batch('train') : noData();
     const lossRandom = inner.random.foldIn(RANDOM.loss);
     const { value: loss, gradient: gradients } = inner.valueAndGrad((params) => task.loss(params, batch, lossRandom))(
       state.params,
@@ -162,7 +147,7 @@ function build({ name, task, optimizer, objective, horizon }: Build): UnrolledPr
       loss,
       random: inner.random.foldIn(RANDOM.optimizer),
     });
-    const rows = !hasData ? fixedBatch() : final ? inner.episodeBatch(objective.split) : inner.batch(objective.split);
+    const rows = !hasData ? noData() : final ? inner.episodeBatch(objective.split) : inner.batch(objective.split);
     const { value, all } = measure(task, objective.metric, updated.params, rows, inner.random.foldIn(RANDOM.objective));
     const minimised = tf.mul(value, sign);
     return {
@@ -210,7 +195,7 @@ function evaluationOf(options: Build, names: readonly string[], particles: numbe
   const evaluated: UnrolledProblem<TensorTree, UnrollState> = {
     ...problem,
     finish: (_, { params }, inner) => {
-      const rows = task.dataset === undefined ? fixedBatch() : inner.wholeSplit('test');
+      const rows = task.dataset === undefined ? noData() : inner.wholeSplit('test');
       return { [finish]: measure(task, metric, params, rows, inner.random.foldIn(RANDOM.objective)).value };
     },
   };
@@ -239,7 +224,7 @@ export function unroll(options: UnrollOptions): UnrolledProblem {
     throw new ConfigurationError('task.batchSize', 'a positive integer', String(task.batchSize));
   }
   const names = metricNames(task);
-  if (names !== undefined) checkMetric(task, objective.metric, names);
+  checkMetric(task, objective.metric, names);
   const built: Build = {
     name: options.name ?? `${options.optimizer.name} on ${task.name}`,
     task,
@@ -250,5 +235,5 @@ export function unroll(options: UnrollOptions): UnrolledProblem {
   };
   const problem = build(built) as unknown as UnrolledProblem;
   if (horizon === Infinity) return problem;
-  return { ...problem, evaluation: evaluationOf(built, names ?? [], options.evaluation?.particles ?? 5) };
+  return { ...problem, evaluation: evaluationOf(built, names, options.evaluation?.particles ?? 5) };
 }
