@@ -47,7 +47,8 @@ export function resizeBilinear(
           const right = x.high * channels + c;
           const upper = pixels[top + left] * (1 - x.weight) + pixels[top + right] * x.weight;
           const lower = pixels[bottom + left] * (1 - x.weight) + pixels[bottom + right] * x.weight;
-          out[at++] = Math.floor(upper * (1 - y.weight) + lower * y.weight + 0.5);
+          // Stored in a Uint8Array, a positive number loses its fraction.
+          out[at++] = upper * (1 - y.weight) + lower * y.weight + 0.5;
         }
       }
     }

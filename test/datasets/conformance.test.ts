@@ -1,0 +1,247 @@
+/**
+ * One row a data set, one test a property. To add a data set, add its row: the numbers are those published with it, or
+ * counted and summed from its files by another program.
+ */
+import * as tf from '@tensorflow/tfjs';
+import { SPLITS, type DataColumn, type Dataset, type Split } from '../../src/contracts';
+import { arrayDataset, mnist } from '../../datasets';
+
+interface Row {
+  readonly name: string;
+  readonly load: () => Promise<Dataset>;
+  readonly inputShape: readonly number[];
+  readonly classes?: number;
+  readonly rows: Readonly<Record<Split, number>>;
+  readonly inputDtype: 'float32' | 'int32';
+  readonly targetDtype: 'float32' | 'int32';
+  /** Labels of each class in train and validation together, and in test. */
+  readonly counts?: { readonly development: readonly number[]; readonly test: readonly number[] };
+  /** Of the decoded inputs of train and validation together; `digits` is the number of decimals that are known. */
+  readonly moments?: { readonly mean: number; readonly std: number; readonly digits: number };
+}
+
+const MNIST_COUNTS = {
+  development: [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949],
+  test: [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009],
+};
+const MNIST_ROWS = { train: 50000, validation: 10000, test: 10000 };
+
+const TABLE: readonly Row[] = [
+  {
+    name: 'mnist',
+    load: () => mnist(),
+    inputShape: [784],
+    classes: 10,
+    rows: MNIST_ROWS,
+    inputDtype: 'float32',
+    targetDtype: 'int32',
+    counts: MNIST_COUNTS,
+    // Standardised by the moments of x/255 that are published as 0.13066 and 0.30811, each within 5e-6.
+    moments: { mean: 0, std: 1, digits: 4 },
+  },
+  {
+    name: 'mnist {normalise: unit, flatten: false}',
+    load: () => mnist({ normalise: 'unit', flatten: false }),
+    inputShape: [28, 28, 1],
+    classes: 10,
+    rows: MNIST_ROWS,
+    inputDtype: 'float32',
+    targetDtype: 'int32',
+    counts: MNIST_COUNTS,
+    // The published moments of x/255.
+    moments: { mean: 0.1307, std: 0.3081, digits: 4 },
+  },
+  {
+    name: 'mnist {size: 8}',
+    load: () => mnist({ size: 8 }),
+    inputShape: [64],
+    classes: 10,
+    rows: MNIST_ROWS,
+    inputDtype: 'float32',
+    targetDtype: 'int32',
+    counts: MNIST_COUNTS,
+  },
+  {
+    name: 'arrayDataset of class labels',
+    load: () =>
+      Promise.resolve(
+        arrayDataset({
+          name: 'parity',
+          xs: Float32Array.from({ length: 40 }, (_, i) => i + 1),
+          ys: Array.from({ length: 20 }, (_, i) => i % 2),
+          inputShape: [2],
+          classes: 2,
+          shares: { train: 0.5, validation: 0.3, test: 0.2 },
+        }),
+      ),
+    inputShape: [2],
+    classes: 2,
+    rows: { train: 10, validation: 6, test: 4 },
+    inputDtype: 'float32',
+    targetDtype: 'int32',
+    counts: { development: [8, 8], test: [2, 2] },
+    // 1 … 32: mean 33/2, variance (32² − 1)/12.
+    moments: { mean: 16.5, std: Math.sqrt(1023 / 12), digits: 9 },
+  },
+  {
+    name: 'arrayDataset of vectors, split by split',
+    load: () =>
+      Promise.resolve(
+        arrayDataset({
+          inputShape: [],
+          targetShape: [2],
+          splits: {
+            train: { xs: [1, 2, 3], ys: [1, 1, 2, 4, 3, 9] },
+            validation: { xs: [4], ys: [4, 16] },
+            test: { xs: [5, 6], ys: [5, 25, 6, 36] },
+          },
+        }),
+      ),
+    inputShape: [],
+    rows: { train: 3, validation: 1, test: 2 },
+    inputDtype: 'float32',
+    targetDtype: 'float32',
+    moments: { mean: 2.5, std: Math.sqrt(1.25), digits: 9 },
+  },
+];
+
+const size = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
+
+/** Number `at` of a column, decoded in float64. */
+const decoded = ({ table, decode }: DataColumn, at: number): number =>
+  table.values[at] * (decode?.scale ?? 1) + (decode?.offset ?? 0);
+
+/** How often each number occurs. */
+function counted(values: ArrayLike<number>): Map<number, number> {
+  const small = new Float64Array(256);
+  const others = new Map<number, number>();
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i];
+    if (value >= 0 && value < 256 && value % 1 === 0) small[value]++;
+    else others.set(value, (others.get(value) ?? 0) + 1);
+  }
+  small.forEach((times, value) => times > 0 && others.set(value, times));
+  return others;
+}
+
+function rowText({ table }: DataColumn, row: number): string {
+  const length = size(table.rowShape);
+  return Buffer.from(table.values.slice(row * length, (row + 1) * length).buffer).toString('latin1');
+}
+
+describe.each(TABLE)('$name', (row) => {
+  let dataset: Dataset;
+  beforeAll(async () => {
+    dataset = await row.load();
+  });
+
+  test('states its inputs, classes and rows', () => {
+    expect(dataset.inputShape).toEqual(row.inputShape);
+    expect(dataset.classes).toBe(row.classes);
+    expect(SPLITS.map((split) => dataset.splits[split].rows)).toEqual(SPLITS.map((split) => row.rows[split]));
+  });
+
+  test.each(SPLITS)('%s: tables are as long as their shapes say', (split) => {
+    const { rows, xs, ys } = dataset.splits[split];
+    expect(xs.table.rowShape).toEqual(row.inputShape);
+    for (const { table } of [xs, ys]) {
+      expect(table.rows).toBe(rows);
+      expect(table.values.length).toBe(rows * size(table.rowShape));
+      const arrays = { uint8: Uint8Array, int32: Int32Array, float32: Float32Array };
+      // The class itself: a Buffer is a Uint8Array too, but its `slice` does not copy.
+      expect(table.values.constructor).toBe(arrays[table.dtype]);
+    }
+  });
+
+  test('no two tables have one name', () => {
+    const names = SPLITS.flatMap((split) => [dataset.splits[split].xs.table.name, dataset.splits[split].ys.table.name]);
+    expect(new Set(names).size).toBe(names.length);
+  });
+
+  test('labels have the known range and balance', () => {
+    if (row.classes === undefined) return;
+    const count = (splits: readonly Split[]): number[] => {
+      const counts = new Array<number>(row.classes!).fill(0);
+      for (const split of splits) for (const label of dataset.splits[split].ys.table.values) counts[label]++;
+      return counts;
+    };
+    expect(count(['train', 'validation'])).toEqual(row.counts?.development);
+    expect(count(['test'])).toEqual(row.counts?.test);
+  });
+
+  test('inputs have the known mean and standard deviation', () => {
+    if (row.moments === undefined) return;
+    let [sum, squares, n] = [0, 0, 0];
+    for (const split of ['train', 'validation'] as const) {
+      const { xs } = dataset.splits[split];
+      const { scale, offset } = xs.decode ?? { scale: 1, offset: 0 };
+      for (const [raw, times] of counted(xs.table.values)) {
+        const value = raw * scale + offset;
+        sum += times * value;
+        squares += times * value * value;
+        n += times;
+      }
+    }
+    expect(sum / n).toBeCloseTo(row.moments.mean, row.moments.digits);
+    expect(Math.sqrt(squares / n - (sum / n) ** 2)).toBeCloseTo(row.moments.std, row.moments.digits);
+  });
+
+  test('no row is empty, and no split shares a row with another', () => {
+    const seen = new Map<string, Split>();
+    for (const split of SPLITS) {
+      const { rows, xs } = dataset.splits[split];
+      const length = size(xs.table.rowShape);
+      let empty = 0;
+      let shared = 0;
+      for (let i = 0; i < rows; i++) {
+        let any = false;
+        for (let j = i * length; j < (i + 1) * length && !any; j++) any = xs.table.values[j] !== 0;
+        if (!any) empty++;
+        const text = rowText(xs, i);
+        const first = seen.get(text);
+        if (first === undefined) seen.set(text, split);
+        else if (first !== split) shared++;
+      }
+      expect({ split, empty, shared }).toEqual({ split, empty: 0, shared: 0 });
+    }
+  });
+
+  test.each(SPLITS)('%s: examples are the table, in its order', async (split) => {
+    const { rows, xs, ys } = dataset.splits[split];
+    const before = tf.memory().numTensors;
+    const iterator = await dataset.examples(split).iterator();
+    const some = Math.min(rows, 50);
+    for (let i = 0; i < some; i++) {
+      const { value } = (await iterator.next()) as { value: { xs: tf.Tensor; ys: tf.Tensor } };
+      expect([value.xs.shape, value.xs.dtype]).toEqual([row.inputShape, row.inputDtype]);
+      expect([value.ys.shape, value.ys.dtype]).toEqual([ys.table.rowShape, row.targetDtype]);
+      for (const [column, tensor] of [[xs, value.xs] as const, [ys, value.ys] as const]) {
+        const got = await tensor.data();
+        const length = size(column.table.rowShape);
+        // Two float32 roundings of a number below 4 in size: 2·2⁻²³ at most.
+        let worst = 0;
+        for (let j = 0; j < length; j++) worst = Math.max(worst, Math.abs(got[j] - decoded(column, i * length + j)));
+        expect(worst).toBeLessThanOrEqual(2 ** -22);
+        tensor.dispose();
+      }
+    }
+    // One at a time: nothing is alive beyond what was asked for.
+    expect(tf.memory().numTensors).toBe(before);
+    if (rows <= 50) expect((await iterator.next()).done).toBe(true);
+  });
+
+  test('loaded twice, it is the same', async () => {
+    const again = await row.load();
+    for (const split of SPLITS) {
+      for (const column of ['xs', 'ys'] as const) {
+        const a = dataset.splits[split][column];
+        const b = again.splits[split][column];
+        expect(b.table.name).toBe(a.table.name);
+        expect(b.decode).toEqual(a.decode);
+        expect(
+          Buffer.compare(Buffer.from(a.table.values.slice().buffer), Buffer.from(b.table.values.slice().buffer)),
+        ).toBe(0);
+      }
+    }
+  });
+});
