@@ -1,3 +1,6 @@
-import { version } from '../index';
+/** The `outerloop` command. */
+import { runCommandLine } from './program';
 
-console.log(version);
+void runCommandLine(process.argv.slice(2), { out: process.stdout, err: process.stderr }).then((code) => {
+  process.exitCode = code;
+});

@@ -2,6 +2,7 @@
 export { chooseCheckpoint, listCheckpoints, readCheckpoint, type Checkpoint, type CheckpointFile } from './checkpoints';
 export { writeJson, writeWhole } from './files';
 export { theseVersions, thisMachine, type Machine, type Versions } from './machine';
+export { readRunResult } from './read-result';
 export {
   checkFree,
   readEvaluations,

@@ -18,7 +18,13 @@ import {
   writeSync,
 } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { CheckpointError, RunDirectoryError, type ConfigObject, type ThetaDescription } from '../../contracts';
+import {
+  CheckpointError,
+  RunDirectoryError,
+  type ConfigObject,
+  type ThetaDescription,
+  type ThetaLayout,
+} from '../../contracts';
 import type { Measurement } from '../events';
 import type { LoopState } from '../loop';
 import { canonical } from '../prepare';
@@ -52,6 +58,8 @@ export type RunConfig = ConfigObject & { readonly engine: string; readonly run: 
 
 /** Both judgements in full, for reports. */
 export interface RunEvaluations {
+  readonly problem: string;
+  readonly layout: ThetaLayout;
   readonly before?: Measurement;
   readonly after?: Measurement;
   readonly initialDescription?: ThetaDescription;
@@ -275,6 +283,8 @@ export class RunDirectory implements RunStore {
   finish(result: RunResult): Promise<void> {
     this.lock.check();
     const evaluations: RunEvaluations = {
+      problem: result.problem,
+      layout: result.layout,
       before: result.before,
       after: result.after,
       initialDescription: result.initialDescription,

@@ -1,0 +1,27 @@
+import { evaluateRun, readRunConfig } from '../../outer/run-directory';
+import { formatMeasurement } from '../../report';
+import { EXIT } from '../exit-codes';
+import { integerOption } from '../options';
+import { openContainer, type CommonOptions, type Terminal } from '../session';
+
+export interface EvaluateOptions extends CommonOptions {
+  readonly particles?: string;
+  readonly seed?: string;
+  readonly checkpoint?: string;
+  readonly engine?: string;
+}
+
+export async function evaluate(directory: string, options: EvaluateOptions, terminal: Terminal): Promise<number> {
+  const { run } = readRunConfig(directory);
+  const particles = integerOption('--particles', options.particles, 1);
+  const seed = integerOption('--seed', options.seed, 0);
+  const checkpoint = integerOption('--checkpoint', options.checkpoint, 0);
+  const resolver = await openContainer([...run.plugins, ...(options.plugin ?? [])]);
+  const measurement = await evaluateRun(directory, { resolver, engine: options.engine, particles, seed, checkpoint });
+  terminal.out.write(
+    options.json === true
+      ? `${JSON.stringify(measurement)}\n`
+      : `${measurement.metric}: ${formatMeasurement(measurement)}\n`,
+  );
+  return EXIT.ok;
+}

@@ -1,0 +1,28 @@
+import { readRunConfig, resumeRun } from '../../outer/run-directory';
+import { integerOption } from '../options';
+import { concludeRun } from '../outcome';
+import { interruptible, openContainer, type CommonOptions, type Terminal } from '../session';
+import { listenersFor } from './train';
+
+export interface ResumeOptions extends CommonOptions {
+  readonly allowDifferentMachine?: boolean;
+  readonly checkpoint?: string;
+  readonly engine?: string;
+}
+
+export async function resume(directory: string, options: ResumeOptions, terminal: Terminal): Promise<number> {
+  const { run } = readRunConfig(directory);
+  const resolver = await openContainer([...run.plugins, ...(options.plugin ?? [])]);
+  const checkpoint = integerOption('--checkpoint', options.checkpoint, 0);
+  const result = await interruptible(terminal, (signal) =>
+    resumeRun(directory, {
+      resolver,
+      engine: options.engine,
+      checkpoint,
+      allowDifferentMachine: options.allowDifferentMachine,
+      listeners: listenersFor(options, terminal),
+      signal,
+    }),
+  );
+  return concludeRun(result, options, terminal);
+}

@@ -1,0 +1,80 @@
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { basename, dirname, extname, join, resolve } from 'node:path';
+import { parseDocument } from 'yaml';
+import { ConfigurationError, type ConfigObject } from '../../contracts';
+import { parseOverride, resolveConfig, type Override, type RunListener } from '../../outer';
+import { startRun } from '../../outer/run-directory';
+import { jsonListener } from '../json';
+import { concludeRun } from '../outcome';
+import { progressListener } from '../progress';
+import { interruptible, openContainer, type CommonOptions, type Terminal } from '../session';
+
+export interface TrainOptions extends CommonOptions {
+  readonly set?: readonly string[];
+  readonly seed?: string;
+  readonly engine?: string;
+  readonly out?: string;
+}
+
+const FILE = /\.(ya?ml|json)$/i;
+
+/** A configuration file. `run`, which config.json of a run folder records, is no setting. */
+export function readConfigFile(path: string): ConfigObject {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? String(error);
+    throw new ConfigurationError(path, 'a configuration file', code, 'Name a preset or a .yaml file.');
+  }
+  const document = parseDocument(text);
+  if (document.errors.length > 0) {
+    throw new ConfigurationError(path, 'YAML', document.errors[0].message.split('\n')[0].replace(/[.:]$/, ''));
+  }
+  const value = document.toJS() as unknown;
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new ConfigurationError(path, 'keys and values', value === null ? 'an empty file' : 'something else');
+  }
+  const { run: _, ...config } = value as ConfigObject;
+  return config;
+}
+
+/** A preset's name or a file, as configuration; plugin paths of a file are relative to it. */
+function readInput(target: string): { config: ConfigObject; plugins: string[]; label: string } {
+  const isFile = FILE.test(target) || (existsSync(target) && statSync(target).isFile());
+  if (!isFile) return { config: { preset: target }, plugins: [], label: target };
+  const config = readConfigFile(target);
+  const plugins = Array.isArray(config.plugins) ? config.plugins.filter((file) => typeof file === 'string') : [];
+  const preset = typeof config.preset === 'string' ? config.preset : basename(target, extname(target));
+  return { config, plugins: plugins.map((file) => resolve(dirname(target), file)), label: preset };
+}
+
+/** `runs/mnist-lr-20261122-231500`, with a number behind it if that is taken. */
+function defaultFolder(label: string): string {
+  const stamp = new Date().toISOString().replace(/[-:]/g, '').replace('T', '-').slice(0, 15);
+  const base = join('runs', `${label.replace(/[^\w.-]+/g, '-')}-${stamp}`);
+  let path = base;
+  for (let n = 2; existsSync(path); n++) path = `${base}-${n}`;
+  return path;
+}
+
+/** How a run is shown: JSON lines on standard output, progress on standard error, or nothing. */
+export function listenersFor(options: CommonOptions, terminal: Terminal): RunListener[] {
+  if (options.json === true) return [jsonListener(terminal.out)];
+  return options.quiet === true ? [] : [progressListener(terminal.err)];
+}
+
+export async function train(target: string, options: TrainOptions, terminal: Terminal): Promise<number> {
+  const input = readInput(target);
+  const plugins = [...new Set([...input.plugins, ...(options.plugin ?? []).map((file) => resolve(file))])];
+  const resolver = await openContainer(plugins);
+  const overrides: Override[] = (options.set ?? []).map(parseOverride);
+  if (options.seed !== undefined) overrides.push(parseOverride(`seed=${options.seed}`));
+  if (options.engine !== undefined) overrides.push({ key: 'engine', value: options.engine });
+  const config = resolveConfig(input.config, overrides, resolver);
+  const out = options.out ?? defaultFolder(input.label);
+  const result = await interruptible(terminal, (signal) =>
+    startRun({ config, resolver, out, plugins, listeners: listenersFor(options, terminal), signal }),
+  );
+  return concludeRun(result, options, terminal);
+}

@@ -1,0 +1,71 @@
+/** The end of a run: report.html in its folder, the table and the curves on the terminal. */
+import { join, relative } from 'node:path';
+import type { ConfigObject } from '../contracts';
+import { runSummary, type RunResult } from '../outer';
+import { readRunConfig, writeWhole } from '../outer/run-directory';
+import { renderReport, thetaAfter, thetaBefore, type RunReport } from '../report';
+import { EXIT } from './exit-codes';
+import { hasColour, type CommonOptions, type Terminal } from './session';
+import { beforeAfterTable, plotCurves } from './terminal';
+
+const REPORT = 'report.html';
+
+/** A path as a person would type it from here. */
+export function shown(path: string): string {
+  const near = relative(process.cwd(), path);
+  return near === '' ? '.' : near.startsWith('..') ? path : near;
+}
+
+/** A word of a POSIX shell. */
+export function quoted(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replace(/'/g, `'\\''`)}'`;
+}
+
+/** Writes report.html into the folder; returns its path. */
+export async function writeReport(directory: string, result: RunResult): Promise<string> {
+  const { run, ...config } = readRunConfig(directory);
+  const plugins = run.plugins.map((file) => ` --plugin ${quoted(shown(file))}`).join('');
+  const report: RunReport = {
+    title: typeof config.preset === 'string' ? config.preset : result.problem,
+    result,
+    config: config,
+    seed: typeof config.seed === 'number' ? config.seed : 0,
+    reproduce: `outerloop train ${quoted(shown(join(directory, 'config.json')))}${plugins}`,
+  };
+  const path = join(directory, REPORT);
+  writeWhole(path, await renderReport(report));
+  return path;
+}
+
+/** Prints what came of a run, and gives the exit code. */
+export async function concludeRun(result: RunResult, options: CommonOptions, terminal: Terminal): Promise<number> {
+  const { out, err } = terminal;
+  const { directory } = result;
+  if (result.interrupted) {
+    if (options.json === true) out.write(`${JSON.stringify({ type: 'interrupted', directory })}\n`);
+    if (directory !== undefined) err.write(`resume with: outerloop resume ${quoted(shown(directory))}\n`);
+    return EXIT.interrupted;
+  }
+  const report = directory === undefined ? undefined : await writeReport(directory, result);
+  if (options.json === true) {
+    out.write(`${JSON.stringify({ type: 'summary', ...runSummary(result), directory })}\n`);
+    return EXIT.ok;
+  }
+  const style = { colour: hasColour(out) };
+  const before = thetaBefore(result);
+  const after = thetaAfter(result);
+  if (options.quiet !== true) {
+    out.write(`\n${beforeAfterTable(before, after, style)}\n`);
+    const names = new Set(Object.keys({ ...before.description?.curves, ...after.description?.curves }));
+    const pictures = [...names].map((name) =>
+      plotCurves(name, before.description?.curves?.[name], after.description?.curves?.[name], style),
+    );
+    const { name } = (result.after ?? result.before)?.curve ?? { name: '' };
+    pictures.push(plotCurves(name, result.before?.curve, result.after?.curve, style));
+    for (const picture of pictures) if (picture !== undefined) out.write(`\n${picture}\n`);
+    out.write('\n');
+  }
+  if (directory !== undefined) out.write(`run:    ${shown(directory)}\n`);
+  if (report !== undefined) out.write(`report: ${shown(report)}\n`);
+  return EXIT.ok;
+}

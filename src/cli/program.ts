@@ -1,0 +1,112 @@
+/** Commands, flags and help; what a mistake prints and which code it exits with. */
+import { Command, CommanderError } from 'commander';
+import { OuterloopError } from '../contracts';
+import { version } from '../outer/version';
+import { doctor } from './commands/doctor';
+import { evaluate, type EvaluateOptions } from './commands/evaluate';
+import { list } from './commands/list';
+import { report } from './commands/report';
+import { resume, type ResumeOptions } from './commands/resume';
+import { train, type TrainOptions } from './commands/train';
+import { EXIT } from './exit-codes';
+import type { CommonOptions, Terminal } from './session';
+
+const collect = (value: string, earlier: readonly string[] | undefined): string[] => [...(earlier ?? []), value];
+
+const AFTER_HELP = `
+Examples:
+  outerloop train mnist-lr                                   tune a learning-rate schedule on MNIST
+  outerloop train lorenz --seed 1 --set pairs=50 --out runs/lorenz-1
+  outerloop train my.yaml --plugin ./my-task.ts --set task=sine
+  outerloop resume runs/lorenz-1
+
+Exit codes: 0 done, 1 failure, 2 a mistake in the command or the configuration, 130 interrupted.`;
+
+type Action = () => Promise<number>;
+
+/** The command tree; the chosen action is handed to `run` instead of being awaited by commander. */
+function build(terminal: Terminal, run: (action: Action) => void): Command {
+  const program = new Command('outerloop')
+    .description('Meta-learning through unrolled computation graphs, on TensorFlow.js.')
+    .version(version)
+    .option('--verbose', 'print the stack of an error')
+    .addHelpText('after', AFTER_HELP)
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => terminal.out.write(text),
+      writeErr: (text) => terminal.err.write(text),
+    });
+
+  /** A subcommand with the flags that all of them take. */
+  const command = (name: string, description: string): Command =>
+    program
+      .command(name)
+      .description(description)
+      .option('--plugin <file>', 'load a plugin (.ts or .js); repeatable', collect)
+      .option('--verbose', 'print the stack of an error')
+      .option('--json', 'print JSON, one object a line');
+
+  command('train <preset|file.yaml>', 'run a preset or a configuration file')
+    .option('--set <key=value>', 'override a key, e.g. pairs=8 or task.hidden=[32,32]; repeatable', collect)
+    .option('--seed <n>', 'seed of everything that is random')
+    .option('--engine <name>', 'auto, reference, tfjs, tfjs:wasm … (see doctor)')
+    .option('--out <dir>', 'folder of the run, absent or empty (default: a new one in runs/)')
+    .option('--quiet', 'print nothing but where the results are')
+    .action((target: string, options: TrainOptions) => run(() => train(target, options, terminal)));
+
+  command('resume <dir>', 'go on with a run that was killed or interrupted')
+    .option('--checkpoint <iteration>', 'go on from this checkpoint (0: from the start) instead of the newest')
+    .option('--allow-different-machine', 'go on although versions, CPU or engine differ, so that bits may')
+    .option('--engine <name>', 'another engine; needs --allow-different-machine')
+    .option('--quiet', 'print nothing but where the results are')
+    .action((directory: string, options: ResumeOptions) => run(() => resume(directory, options, terminal)));
+
+  command('evaluate <dir>', 'judge the θ of a run from fresh starts')
+    .option('--particles <n>', 'how many fresh starts')
+    .option('--seed <n>', 'other starts and batches than those of the run')
+    .option('--checkpoint <iteration>', 'the θ of this checkpoint instead of the newest')
+    .option('--engine <name>', 'another engine than that of the run')
+    .action((directory: string, options: EvaluateOptions) => run(() => evaluate(directory, options, terminal)));
+
+  command('report <dir>', 'write report.html again from the files of a run').action(
+    (directory: string, options: CommonOptions) => run(() => report(directory, options, terminal)),
+  );
+  command('list', 'list presets, tasks, optimizers, estimators, data sets and engines').action(
+    (options: CommonOptions) => run(() => list(options, terminal)),
+  );
+  command('doctor', 'say which engines run here, and what the others lack').action((options: CommonOptions) =>
+    run(() => doctor(options, terminal)),
+  );
+  return program;
+}
+
+/** Runs one command line (without `node` and the script). Never throws; returns the exit code. */
+export async function runCommandLine(args: readonly string[], terminal: Terminal): Promise<number> {
+  let chosen: Action | undefined;
+  const program = build(terminal, (action) => {
+    chosen = action;
+  });
+  try {
+    program.parse(args, { from: 'user' });
+    return chosen === undefined ? EXIT.ok : await chosen();
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      // Commander has printed its line; asking for help or the version is no mistake.
+      return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    }
+    return complain(error, args.includes('--verbose'), terminal);
+  }
+}
+
+/** One line; the stack only with --verbose. */
+function complain(error: unknown, verbose: boolean, { err }: Terminal): number {
+  const known = error instanceof OuterloopError;
+  const message = error instanceof Error ? error.message : String(error);
+  const advice = known || verbose ? '' : ' (unexpected; run it again with --verbose for the stack)';
+  err.write(`error: ${known ? '' : 'internal: '}${message}${advice}\n`);
+  if (verbose && error instanceof Error) {
+    err.write(`${error.stack ?? ''}\n`);
+    if (error.cause instanceof Error) err.write(`caused by ${error.cause.stack ?? error.cause.message}\n`);
+  }
+  return known ? error.exitCode : EXIT.failure;
+}

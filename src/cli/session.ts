@@ -1,0 +1,54 @@
+/** What every command needs: where to print, a container with the plugins of the command line, and Ctrl-C. */
+import * as tf from '@tensorflow/tfjs';
+import { createContainer, type OuterloopContainer } from '../container';
+import { loadPlugin } from './plugin-loader';
+
+/** Where a command prints: results to `out`, progress and messages to `err`. */
+export interface Terminal {
+  readonly out: NodeJS.WriteStream;
+  readonly err: NodeJS.WriteStream;
+}
+
+/** Options that several commands share. */
+export interface CommonOptions {
+  readonly plugin?: readonly string[];
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+}
+
+/** A container with everything built in and the plugins of these files. @throws PluginError */
+export async function openContainer(plugins: readonly string[]): Promise<OuterloopContainer> {
+  // TensorFlow.js greets every Node user with a paragraph of advice otherwise; doctor gives it when asked.
+  tf.enableProdMode();
+  const container = createContainer();
+  for (const file of plugins) container.use(await loadPlugin(file), file);
+  return container;
+}
+
+/** Whether escape codes may be written, by the conventions of NO_COLOR and FORCE_COLOR. */
+export function hasColour(stream: NodeJS.WriteStream): boolean {
+  if (process.env.NO_COLOR !== undefined && process.env.NO_COLOR !== '') return false;
+  if (process.env.FORCE_COLOR !== undefined && process.env.FORCE_COLOR !== '0') return true;
+  return stream.isTTY;
+}
+
+/**
+ * Runs `work` with a signal that the first SIGINT or SIGTERM aborts, so that a checkpoint is written; the second one
+ * ends the process.
+ */
+export async function interruptible<R>(terminal: Terminal, work: (signal: AbortSignal) => Promise<R>): Promise<R> {
+  const controller = new AbortController();
+  const onSignal = (): void => {
+    if (controller.signal.aborted) process.exit(130);
+    terminal.err.write('\ninterrupted: finishing this iteration and writing a checkpoint (again to stop at once)\n');
+    controller.abort();
+  };
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal);
+  try {
+    return await work(controller.signal);
+  } finally {
+    process.off('SIGINT', onSignal);
+    process.off('SIGTERM', onSignal);
+  }
+}
