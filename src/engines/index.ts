@@ -1,0 +1,11 @@
+export {
+  createEngine,
+  ENGINE_NAMES,
+  probeEngines,
+  type EngineChoice,
+  type EngineProbe,
+  type LoadPackage,
+} from './registry';
+export { ReferenceEngine } from './reference/engine';
+export type { GraphEngine } from './shared/engine';
+export { TfjsEngine } from './tfjs/engine';

@@ -1,0 +1,65 @@
+/** The θ that each particle runs with, and the weighted sums of the same noise (conventions.md, "Particles and noise"). */
+import { EngineError, type Perturbation } from '../../contracts';
+import { fillNormals, type Key } from '../../random';
+
+function expectLength(what: string, length: number, expected: number): void {
+  if (length !== expected) throw new EngineError(`${what}: expected ${expected} numbers, got ${length}.`);
+}
+
+/** Positions that have the same two-word key, in order of first appearance. */
+function groupKeys(keys: Uint32Array): Map<string, number[]> {
+  const groups = new Map<string, number[]>();
+  for (let i = 0; 2 * i < keys.length; i++) {
+    const name = `${keys[2 * i]},${keys[2 * i + 1]}`;
+    const group = groups.get(name);
+    if (group === undefined) groups.set(name, [i]);
+    else group.push(i);
+  }
+  return groups;
+}
+
+function keyAt(keys: Uint32Array, i: number): Key {
+  return [keys[2 * i], keys[2 * i + 1]];
+}
+
+/**
+ * θ of each of `m` particles, [m × dim] row-major in float64. Antithetic partners have equal keys; their noise is drawn
+ * once.
+ * @throws EngineError if an array of the perturbation has another length.
+ */
+export function thetaRows(perturbation: Perturbation, m: number, dim: number): Float64Array {
+  if (perturbation.form === 'explicit') {
+    expectLength('explicit perturbation, thetas', perturbation.thetas.length, m * dim);
+    return perturbation.thetas;
+  }
+  const { theta } = perturbation;
+  expectLength(`${perturbation.form} perturbation, theta`, theta.length, dim);
+  const rows = new Float64Array(m * dim);
+  for (let i = 0; i < m; i++) rows.set(theta, i * dim);
+  if (perturbation.form === 'none') return rows;
+
+  const { keys, signs, sigma } = perturbation;
+  expectLength('gaussian perturbation, keys', keys.length, 2 * m);
+  expectLength('gaussian perturbation, signs', signs.length, m);
+  const noise = new Float64Array(dim);
+  for (const group of groupKeys(keys).values()) {
+    fillNormals(keyAt(keys, group[0]), noise);
+    for (const i of group) {
+      const scale = signs[i] * sigma;
+      for (let j = 0; j < dim; j++) rows[i * dim + j] += scale * noise[j];
+    }
+  }
+  return rows;
+}
+
+/** Σᵢ weights[i]·noise(keysᵢ) in float64, summed in the order given. */
+export function combineNoise(keys: Uint32Array, weights: Float64Array, dim: number): Float64Array {
+  expectLength('combine, keys', keys.length, 2 * weights.length);
+  const sum = new Float64Array(dim);
+  const noise = new Float64Array(dim);
+  for (let i = 0; i < weights.length; i++) {
+    fillNormals(keyAt(keys, i), noise);
+    for (let j = 0; j < dim; j++) sum[j] += weights[i] * noise[j];
+  }
+  return sum;
+}

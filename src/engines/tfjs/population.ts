@@ -1,0 +1,346 @@
+/**
+ * A population on a TensorFlow.js backend. Its particles lie in groups, small enough for their working set to fit into
+ * memory; a group's state is one array a leaf, [particles, …], and stays on the device. A call that names all particles
+ * of a group runs on the arrays as they are; one that names some gathers them first and merges them after.
+ */
+import {
+  type ArrayBundle,
+  type ParticleSelection,
+  type Population,
+  type ResetRequest,
+  type WindowResult,
+} from '../../contracts';
+import { Drawer } from '../shared/draws';
+import { bundleArray, checkCopy, ParticleTable } from '../shared/particles';
+import { thetaRows } from '../shared/perturbation';
+import { Breather, Sequence } from '../shared/scheduling';
+import { deviceType, hostArray, type DataId } from './device';
+import type { OutputType, Plan } from './plan';
+import type { TfjsProgram } from './program';
+import { mergeRows, takeRows, zeroRows } from './rows';
+
+interface Group {
+  /** First particle. */
+  readonly first: number;
+  readonly size: number;
+  /** One array a leaf of the state; undefined until a particle of the group is reset. */
+  state: DataId[] | undefined;
+}
+
+/** The particles of a request that lie in one group. */
+interface Members {
+  readonly group: Group;
+  /** Positions in the request, in the order of the particles. */
+  readonly positions: Int32Array;
+  /** Rows within the group, ascending. */
+  readonly rows: Int32Array;
+}
+
+export class TfjsPopulation implements Population {
+  private readonly table: ParticleTable;
+  private readonly groups: Group[];
+  private readonly leaves: readonly OutputType[];
+  private readonly sequence = new Sequence();
+  private readonly breather = new Breather();
+
+  constructor(
+    private readonly program: TfjsProgram,
+    readonly size: number,
+    private readonly seed: number,
+  ) {
+    this.table = new ParticleTable(size);
+    const groupSize = Math.min(program.groupSize('step'), program.groupSize('init'));
+    const count = Math.ceil(size / groupSize);
+    // Groups of nearly equal size, so that one or two plans serve them all.
+    this.groups = Array.from({ length: count }, (_, i) => {
+      const first = Math.floor((i * size) / count);
+      return { first, size: Math.floor(((i + 1) * size) / count) - first, state: undefined };
+    });
+    this.leaves = program.traced.state.map(({ type }) => ({ shape: type.shape, dtype: deviceType(type.dtype) }));
+  }
+
+  reset(request: ResetRequest): Promise<void> {
+    return this.sequence.run(async () => {
+      const { particles, workers, episodes } = request;
+      this.table.check('reset', particles, false);
+      const thetas = thetaRows(request.perturbation, particles.length, this.program.theta.size);
+      for (const members of this.members(particles)) {
+        const { positions } = members;
+        const drawer = new Drawer({
+          seed: this.seed,
+          workers: positions.map((position) => workers[position]),
+          episodes: positions.map((position) => episodes[position]),
+          t: new Int32Array(positions.length),
+        });
+        const plan = this.program.plan('init', positions.length);
+        const fresh = this.withTheta(plan, thetas, positions, drawer, () => plan.step([]));
+        this.replace(members, fresh);
+        for (const position of positions) this.table.start(particles[position], workers[position], episodes[position]);
+        await this.breather.breathe();
+      }
+    });
+  }
+
+  advance(request: ParticleSelection & { readonly steps: number }): Promise<WindowResult> {
+    return this.sequence.run(async () => {
+      const { particles, steps } = request;
+      this.table.check('advance', particles, true);
+      const { metrics } = this.program;
+      const thetas = thetaRows(request.perturbation, particles.length, this.program.theta.size);
+      const lastLoss = new Float64Array(particles.length);
+      const sums = ['', ...metrics].map(() => new Float64Array(particles.length));
+      for (const members of this.members(particles)) {
+        const scalars = await this.runWindow(members, particles, thetas, steps);
+        scalars.forEach((step, number) => {
+          step.forEach((values, k) => {
+            members.positions.forEach((position, i) => (sums[k][position] += values[i]));
+          });
+          if (number === scalars.length - 1) {
+            members.positions.forEach((position, i) => (lastLoss[position] = step[0][i]));
+          }
+        });
+      }
+      return {
+        lossSum: sums[0],
+        lastLoss,
+        metricSums: Object.fromEntries(metrics.map((name, k) => [name, sums[k + 1]])),
+      };
+    });
+  }
+
+  copy(from: Int32Array, to: Int32Array): Promise<void> {
+    return this.sequence.run(() => {
+      checkCopy(this.table, from, to);
+      for (const targets of this.members(to)) {
+        const sources = targets.positions.map((position) => from[position]);
+        for (const source of this.groups) {
+          const inside = [...sources.keys()].filter((i) => this.groupOf(sources[i]) === source);
+          if (inside.length === 0) continue;
+          const fresh = this.take(
+            source,
+            Int32Array.from(inside, (i) => sources[i] - source.first),
+          );
+          this.replace({ ...targets, rows: Int32Array.from(inside, (i) => targets.rows[i]) }, fresh);
+        }
+      }
+      from.forEach((source, i) => this.table.copy(source, to[i]));
+      return Promise.resolve();
+    });
+  }
+
+  finish(request: ParticleSelection): Promise<Readonly<Record<string, Float64Array>>> {
+    return this.sequence.run(async () => {
+      const { particles } = request;
+      const { finishes } = this.program;
+      const results = finishes.map(() => new Float64Array(particles.length));
+      if (finishes.length > 0) {
+        this.table.check('finish', particles, true);
+        const thetas = thetaRows(request.perturbation, particles.length, this.program.theta.size);
+        for (const members of this.members(particles, this.program.groupSize('finish'))) {
+          const { positions } = members;
+          const { drawer, t } = this.drawer(particles, positions);
+          const plan = this.program.plan('finish', positions.length);
+          const state = this.take(members.group, members.rows);
+          const outputs = this.withTheta(plan, thetas, positions, drawer, () => this.stepWith(plan, state, t));
+          this.release(state);
+          const values = await this.read(outputs);
+          values.forEach((column, k) => positions.forEach((position, i) => (results[k][position] = column[i])));
+          await this.breather.breathe();
+        }
+      }
+      return Object.fromEntries(finishes.map((name, k) => [name, results[k]]));
+    });
+  }
+
+  phases(): Int32Array {
+    return this.table.t.slice();
+  }
+
+  save(): Promise<ArrayBundle> {
+    return this.sequence.run(async () => {
+      const bundle = this.table.save();
+      const { traced, device } = this.program;
+      for (const [leaf, { path }] of traced.state.entries()) {
+        const { shape, dtype } = this.leaves[leaf];
+        const whole = hostArray(dtype, this.size * shape.reduce((a, b) => a * b, 1));
+        const width = whole.length / this.size;
+        for (const { first, state } of this.groups) {
+          if (state !== undefined) whole.set((await device.backend.read(state[leaf])) as Float32Array, first * width);
+        }
+        bundle[`state.${path}`] = { shape: [this.size, ...shape], data: whole };
+      }
+      return bundle;
+    });
+  }
+
+  load(bundle: ArrayBundle): Promise<void> {
+    return this.sequence.run(() => {
+      const arrays = this.program.traced.state.map(({ path }, leaf) => {
+        const { shape, dtype } = this.leaves[leaf];
+        const { data } = bundleArray(bundle, `state.${path}`, [this.size, ...shape]);
+        const converted = hostArray(dtype, data.length);
+        converted.set(data);
+        return { data: converted, width: data.length / this.size };
+      });
+      this.table.load(bundle);
+      const { backend } = this.program.device;
+      for (const group of this.groups) {
+        this.release(group.state ?? []);
+        group.state = arrays.map(({ data, width }, leaf) => {
+          const rows = data.slice(group.first * width, (group.first + group.size) * width);
+          const { shape, dtype } = this.leaves[leaf];
+          return backend.write(rows, [group.size, ...shape], dtype);
+        });
+      }
+      return Promise.resolve();
+    });
+  }
+
+  dispose(): Promise<void> {
+    return this.sequence.run(() => {
+      for (const group of this.groups) {
+        this.release(group.state ?? []);
+        group.state = undefined;
+      }
+      this.table.started.fill(0);
+      return Promise.resolve();
+    });
+  }
+
+  /** Loss and metrics of every step: [steps][1 + metrics][members]. The group's state is replaced when all went well. */
+  private async runWindow(
+    members: Members,
+    particles: Int32Array,
+    thetas: Float64Array,
+    steps: number,
+  ): Promise<Float64Array[][]> {
+    const { group, positions, rows } = members;
+    const { drawer, t } = this.drawer(particles, positions);
+    const plan = this.program.plan('step', positions.length);
+    const whole = rows.length === group.size;
+    let state = whole ? group.state! : this.take(group, rows);
+    const scalars: DataId[][] = [];
+    const given = this.writeTheta(thetas, positions);
+    try {
+      plan.begin(given, drawer);
+      for (let step = 0; step < steps; step++) {
+        const outputs = this.stepWith(plan, state, t);
+        // The group's own arrays stay until the window is through.
+        if (state !== group.state) this.release(state);
+        state = outputs.slice(0, this.leaves.length);
+        scalars.push(outputs.slice(this.leaves.length));
+        t.forEach((value, i) => (t[i] = value + 1));
+        await this.breather.breathe();
+      }
+    } catch (error) {
+      if (state !== group.state) this.release(state);
+      scalars.forEach((outputs) => this.release(outputs));
+      throw error;
+    } finally {
+      plan.end();
+      this.release(given);
+    }
+    if (state !== group.state) this.replace(members, state);
+    positions.forEach((position, i) => (this.table.t[particles[position]] = t[i]));
+    const values: Float64Array[][] = [];
+    for (const outputs of scalars) values.push(await this.read(outputs));
+    return values;
+  }
+
+  private stepWith(plan: Plan, state: readonly DataId[], t: Int32Array): DataId[] {
+    const { backend } = this.program.device;
+    const phase = backend.write(t.slice(), [t.length], 'int32');
+    try {
+      return plan.step([...state, phase]);
+    } finally {
+      backend.disposeData(phase);
+    }
+  }
+
+  private withTheta(
+    plan: Plan,
+    thetas: Float64Array,
+    positions: Int32Array,
+    drawer: Drawer,
+    run: () => DataId[],
+  ): DataId[] {
+    const given = this.writeTheta(thetas, positions);
+    try {
+      plan.begin(given, drawer);
+      return run();
+    } finally {
+      plan.end();
+      this.release(given);
+    }
+  }
+
+  /** θ's leaves of the given rows, [positions, …] each, rounded to float32. */
+  private writeTheta(thetas: Float64Array, positions: Int32Array): DataId[] {
+    const { size: dim, leaves } = this.program.theta;
+    return leaves.map(({ offset, size, shape }) => {
+      const data = new Float32Array(positions.length * size);
+      positions.forEach((position, i) => {
+        data.set(thetas.subarray(position * dim + offset, position * dim + offset + size), i * size);
+      });
+      return this.program.device.backend.write(data, [positions.length, ...shape], 'float32');
+    });
+  }
+
+  private drawer(particles: Int32Array, positions: Int32Array): { readonly drawer: Drawer; readonly t: Int32Array } {
+    const column = (of: Int32Array): Int32Array => positions.map((position) => of[particles[position]]);
+    const t = column(this.table.t);
+    const context = { seed: this.seed, workers: column(this.table.workers), episodes: column(this.table.episodes), t };
+    return { drawer: new Drawer(context), t };
+  }
+
+  /** Reads and frees. */
+  private async read(outputs: readonly DataId[]): Promise<Float64Array[]> {
+    const { backend } = this.program.device;
+    const values: Float64Array[] = [];
+    for (const dataId of outputs) values.push(Float64Array.from((await backend.read(dataId)) as Float32Array));
+    this.release(outputs);
+    return values;
+  }
+
+  private take(group: Group, rows: Int32Array): DataId[] {
+    const { device } = this.program;
+    return this.leaves.map((type, leaf) => takeRows(device, group.state![leaf], group.size, type, rows));
+  }
+
+  /** Puts fresh states (which the call takes over) in the places of the members. */
+  private replace({ group, rows }: Members, fresh: DataId[]): void {
+    const { device } = this.program;
+    const old = group.state;
+    if (rows.length === group.size) {
+      group.state = fresh;
+    } else {
+      const base = old ?? this.leaves.map((type) => zeroRows(device, group.size, type));
+      group.state = this.leaves.map((type, leaf) => mergeRows(device, base[leaf], group.size, type, fresh[leaf], rows));
+      this.release(fresh);
+      if (old === undefined) this.release(base);
+    }
+    this.release(old ?? []);
+  }
+
+  private release(dataIds: readonly DataId[]): void {
+    for (const dataId of dataIds) this.program.device.backend.disposeData(dataId);
+  }
+
+  private groupOf(particle: number): Group {
+    return this.groups.find(({ first, size }) => particle >= first && particle < first + size)!;
+  }
+
+  /** The request's particles by group, at most `limit` at a time. */
+  private *members(particles: Int32Array, limit = Infinity): Generator<Members> {
+    const order = Int32Array.from(particles.keys()).sort((a, b) => particles[a] - particles[b]);
+    let next = 0;
+    for (const group of this.groups) {
+      const start = next;
+      while (next < order.length && particles[order[next]] < group.first + group.size) next += 1;
+      for (let at = start; at < next; at += limit) {
+        const positions = order.slice(at, Math.min(next, at + limit));
+        yield { group, positions, rows: positions.map((position) => particles[position] - group.first) };
+      }
+    }
+  }
+}

@@ -1,0 +1,103 @@
+import {
+  EngineError,
+  type Population,
+  type UnrolledProblem,
+  type UnrollProgram,
+  type ThetaLayout,
+} from '../../contracts';
+import type { Graph } from '../../graph/ir';
+import type { TracedProblem } from '../../graph/program';
+import { combineNoise } from '../shared/perturbation';
+import type { Device } from './device';
+import { GraphAnalysis, Plan, SharedValues } from './plan';
+import { TfjsPopulation } from './population';
+
+export type GraphName = 'init' | 'step' | 'finish';
+
+/** Plans that are kept, least recently used first out: a plan is made in milliseconds. */
+const KEPT_PLANS = 12;
+
+/** Bytes that one call may hold at once beside the states; more particles than fit run one group after another. */
+const WORKING_SET_BYTES = 192 * 2 ** 20;
+
+/** The graphs of one problem, lowered when they are needed for as many particles as are needed. */
+export class TfjsProgram implements UnrollProgram {
+  readonly problem: UnrolledProblem;
+  readonly theta: ThetaLayout;
+  readonly metrics: readonly string[];
+  readonly finishes: readonly string[];
+  private readonly shared = new Map<GraphName, SharedValues>();
+  private readonly plans = new Map<string, Plan>();
+  private readonly groupSizes = new Map<GraphName, number>();
+
+  constructor(
+    readonly engine: string,
+    readonly device: Device,
+    readonly traced: TracedProblem,
+    private readonly workingSetBytes: number = WORKING_SET_BYTES,
+  ) {
+    this.problem = traced.problem;
+    this.theta = traced.theta;
+    this.metrics = traced.metrics;
+    this.finishes = traced.finishes;
+    // Lowers every graph once, so that an op that the backend lacks is known before anything runs.
+    for (const name of ['init', 'step', 'finish'] as const) {
+      if (this.graph(name) !== undefined) this.groupSizes.set(name, this.measureGroup(name));
+    }
+  }
+
+  /** How many particles run together in one call of a graph. */
+  groupSize(name: GraphName): number {
+    return this.groupSizes.get(name) ?? 1;
+  }
+
+  plan(name: GraphName, particles: number): Plan {
+    const key = `${name} ${particles}`;
+    const known = this.plans.get(key);
+    const plan = known ?? this.makePlan(name, particles);
+    this.plans.delete(key);
+    this.plans.set(key, plan);
+    for (const [oldest, old] of this.plans) {
+      if (this.plans.size <= KEPT_PLANS) break;
+      old.dispose();
+      this.plans.delete(oldest);
+    }
+    return plan;
+  }
+
+  createPopulation({ size, seed }: { readonly size: number; readonly seed: number }): Promise<Population> {
+    return Promise.resolve(new TfjsPopulation(this, size, seed));
+  }
+
+  combine(keys: Uint32Array, weights: Float64Array): Promise<Float64Array> {
+    return Promise.resolve(combineNoise(keys, weights, this.theta.size));
+  }
+
+  dispose(): Promise<void> {
+    for (const plan of this.plans.values()) plan.dispose();
+    this.plans.clear();
+    for (const shared of this.shared.values()) shared.dispose();
+    this.shared.clear();
+    return Promise.resolve();
+  }
+
+  private graph(name: GraphName): Graph | undefined {
+    return this.traced[name];
+  }
+
+  private makePlan(name: GraphName, particles: number): Plan {
+    const graph = this.graph(name);
+    if (graph === undefined) throw new EngineError(`problem "${this.problem.name}" has no ${name}.`);
+    let shared = this.shared.get(name);
+    if (shared === undefined) {
+      shared = new SharedValues(new GraphAnalysis(this.device, graph));
+      this.shared.set(name, shared);
+    }
+    return new Plan(shared, particles, this.theta.leaves.length);
+  }
+
+  private measureGroup(name: GraphName): number {
+    const [one, two] = [1, 2].map((particles) => this.makePlan(name, particles).peakBytes);
+    return Math.max(1, Math.floor((this.workingSetBytes - one) / Math.max(1, two - one)));
+  }
+}
