@@ -10,7 +10,6 @@ import { createMomentum, momentumOptions } from './optimizers/momentum';
 import { createRmsprop, rmspropOptions } from './optimizers/rmsprop';
 import { createSgd, sgdOptions } from './optimizers/sgd';
 
-export { averagedTheta, initAverage, updateAverage } from './averaging';
 export { fullEs, type FullEsOptions } from './estimators/full-es';
 export { gpes, type GpesOptions } from './estimators/gpes';
 export { nres, type NresOptions } from './estimators/nres';

@@ -32,10 +32,10 @@ const forms = z.discriminatedUnion('name', [
   }),
 ]);
 
-const expected =
-  'a positive number, or one of {name: constant, value}, {name: exponential, initial, factor, every?}, ' +
-  '{name: cosine, initial, final, iterations, start?}, {name: piecewise, initial, steps: [{at, factor}]}, ' +
-  'each with warmup? (iterations)';
+const names = forms.options.map((form) => form.shape.name.value);
+
+export type ScheduleOptions = number | z.input<typeof forms> | IterationSchedule;
+export type ScheduleSpec = number | z.output<typeof forms> | IterationSchedule;
 
 /**
  * A positive number that may depend on the outer iteration i (from 0):
@@ -46,13 +46,24 @@ const expected =
  *
  * In library calls also a function of i. Each form takes `warmup`, a linear rise over the first iterations.
  */
-export const scheduleSchema = z.union(
-  [positive, forms, z.custom<IterationSchedule>((value) => typeof value === 'function')],
-  { error: `expected ${expected}` },
-);
-
-export type ScheduleOptions = z.input<typeof scheduleSchema>;
-export type ScheduleSpec = z.output<typeof scheduleSchema>;
+export const scheduleSchema = z.unknown().transform((input, ctx): ScheduleSpec => {
+  if (typeof input === 'function') return input as IterationSchedule;
+  if (typeof input === 'number' && input > 0 && input < Infinity) return input;
+  if (typeof input !== 'object' || input === null) {
+    ctx.addIssue({ code: 'custom', message: `a positive number or {name: ${names.join(' | ')}, …}`, input });
+    return z.NEVER;
+  }
+  const parsed = forms.safeParse(input);
+  if (parsed.success) return parsed.data;
+  for (const issue of parsed.error.issues) {
+    ctx.addIssue(
+      issue.code === 'invalid_union'
+        ? { code: 'custom', path: ['name'], message: `one of ${names.join(', ')}`, input }
+        : ({ ...issue, input } as Parameters<typeof ctx.addIssue>[0]),
+    );
+  }
+  return z.NEVER;
+}) as unknown as z.ZodType<ScheduleSpec, ScheduleOptions>;
 
 function base(spec: z.output<typeof forms>, iteration: number): number {
   switch (spec.name) {

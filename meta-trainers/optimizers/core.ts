@@ -1,8 +1,7 @@
-/** What the outer optimizers share: the rate, clipping of the gradient, and the averaged θ. */
+/** What the outer optimizers share: the rate and clipping of the gradient. */
 import { z } from 'zod';
 import type { ArrayBundle, OuterOptimizer } from '../../src/contracts';
 import { CheckpointError } from '../../src/contracts/errors';
-import { averagedTheta, initAverage, updateAverage } from '../averaging';
 import { iterationSchedule, scheduleSchema } from '../schedules';
 
 export const commonOptions = {
@@ -12,8 +11,6 @@ export const commonOptions = {
   clipValue: z.number().positive().optional(),
   /** Bound on the Euclidean norm of the whole gradient, which is scaled down to it. */
   clipNorm: z.number().positive().optional(),
-  /** Decay of an exponential average of θ that evaluation uses instead of θ; see `averaging.ts`. */
-  average: z.number().min(0).lt(1).optional(),
 };
 
 export type CommonOptions = z.output<z.ZodObject<typeof commonOptions>>;
@@ -43,8 +40,6 @@ export function clipGradient(
   return norm > clipNorm ? clipped.map((g) => g * (clipNorm / norm)) : clipped;
 }
 
-const averagePrefix = 'average.';
-
 function slot(state: ArrayBundle, name: string, length: number): Float64Array {
   const found = (state as Partial<ArrayBundle>)[name];
   if (!(found?.data instanceof Float64Array) || found.data.length !== length) {
@@ -58,20 +53,12 @@ function slot(state: ArrayBundle, name: string, length: number): Float64Array {
 /** An OuterOptimizer from a rule and the options that all share. */
 export function outerOptimizer(rule: Rule, options: CommonOptions): OuterOptimizer {
   const rate = iterationSchedule(options.learningRate);
-  const { average } = options;
-  const withPrefix = (bundle: ArrayBundle): ArrayBundle =>
-    Object.fromEntries(Object.entries(bundle).map(([name, array]) => [averagePrefix + name, array]));
-  const averageOf = (state: ArrayBundle, size: number): ArrayBundle => ({
-    theta: { shape: [size], data: slot(state, `${averagePrefix}theta`, size) },
-    weight: { shape: [1], data: slot(state, `${averagePrefix}weight`, 1) },
-  });
 
   return {
     name: rule.name,
     init: (size) => ({
       step: { shape: [1], data: new Float64Array(1) },
       ...Object.fromEntries(rule.slots.map((name) => [name, { shape: [size], data: new Float64Array(size) }])),
-      ...(average === undefined ? {} : withPrefix(initAverage(size))),
     }),
     update: (theta, gradient, state, iteration) => {
       const size = theta.length;
@@ -84,12 +71,8 @@ export function outerOptimizer(rule: Rule, options: CommonOptions): OuterOptimiz
         state: {
           step: { shape: [1], data: Float64Array.of(n) },
           ...Object.fromEntries(Object.entries(slots).map(([name, data]) => [name, { shape: [size], data }])),
-          ...(average === undefined ? {} : withPrefix(updateAverage(averageOf(state, size), next, average))),
         },
       };
     },
-    ...(average === undefined
-      ? {}
-      : { evaluationTheta: (theta, state) => averagedTheta(averageOf(state, theta.length), theta) }),
   };
 }

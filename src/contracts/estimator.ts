@@ -52,6 +52,4 @@ export interface OuterOptimizer {
     state: ArrayBundle,
     iteration: number,
   ): { readonly theta: Float64Array; readonly state: ArrayBundle };
-  /** The θ that evaluations, reports and summaries use, e.g. an average of those so far; θ itself if absent. */
-  evaluationTheta?(theta: Float64Array, state: ArrayBundle): Float64Array;
 }
