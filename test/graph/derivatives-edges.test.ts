@@ -166,16 +166,38 @@ describe('a pole in the branch that select does not take', () => {
       for (const [value] of evaluate(second, [SCALAR, ONE, ONE, ONE]).slice(2)) expect(Math.abs(value)).toBe(0);
     }
   });
+});
 
-  it('is not cut off where the branch is taken: f″ through a value whose cotangent happens to be 0', () => {
-    // f = (√x − 2)² at x = 4: f′ = 0 because √x has cotangent 0, and f″ = 2·(1/(2√x))² = 1/8.
+describe('a zero cotangent away from the pole', () => {
+  /** h, x₀, h(x₀), h′(x₀). */
+  const rows: readonly (readonly [string, Build, number, number, number])[] = [
+    ['√x', op('sqrt'), 4, 2, 1 / 4],
+    ['1/√x', op('rsqrt'), 4, 1 / 2, -1 / 16],
+    ['log x', op('log'), 1, 0, 1],
+    ['log1p x', op('log1p'), 0, 0, 1],
+    ['1/x', (b, x) => b.op('div', b.fill(1, []), x), 2, 1 / 2, -1 / 4],
+    ['x/1, 1 not known', (b, x) => b.op('div', x, b.op('exp', b.fill(0, []))), 2, 2, 1],
+    ['x^½', power(0.5), 4, 2, 1 / 4],
+    ['x^−½', power(-0.5), 4, 1 / 2, -1 / 16],
+    ['x² at 0', power(2), 0, 0, 0],
+    ['x^1, 1 not known', (b, x) => b.op('pow', x, b.op('exp', b.fill(0, []))), 0, 0, 1],
+    ['2^x at 0', (b, x) => b.op('pow', b.fill(2, []), x), 0, 1, Math.LN2],
+    ['atan2(x, 1)', (b, x) => b.op('atan2', x, b.fill(1, [])), 0, 0, 1],
+    ['7 mod x', (b, x) => b.op('mod', b.fill(7, []), x), 2, 1, -3],
+  ];
+
+  // f = ½(h(x) − h(x₀))² has f′ = 0 at x₀, because h gets cotangent 0 there, and f″ = h′².
+  it.each(rows)('%s: does not cut the second derivative', (_what, build, at, value, slope) => {
     const graph = makeGraph('flat', [float()], (b, x) => {
-      const rest = b.op('sub', b.op('sqrt', x), b.fill(2, []));
-      return b.op('mul', rest, rest);
+      const rest = b.op('sub', build(b, x), b.fill(value, []));
+      return b.op('mul', b.fill(0.5, []), b.op('mul', rest, rest));
     });
-    const second = jvpGraph(vjpGraph(graph));
-    const [, , , slope] = evaluate(second, [Float64Array.of(4), ONE, ONE, SCALAR]);
-    expect(slope[0]).toBe(0.125);
+    const reverse = vjpGraph(graph);
+    const feeds = [Float64Array.of(at), ONE];
+    expect(Math.abs(evaluate(reverse, feeds)[1][0])).toBe(0);
+    const [, , , forwardOver] = evaluate(jvpGraph(reverse), [...feeds, ONE, SCALAR]);
+    const [, , reverseOver] = evaluate(vjpGraph(reverse), [...feeds, SCALAR, ONE]);
+    for (const [second] of [forwardOver, reverseOver]) expectClose(second, slope ** 2, 8 * EPS * slope ** 2, 'f″');
   });
 });
 
