@@ -1,0 +1,50 @@
+/**
+ * Influence balancing (Vicol et al. 2021, §5.1; Tallec and Ollivier 2017) in plain float64: s' = A s + θ·sign, n = 23,
+ * A_ii = A_{i,i+1} = ½, sign 10×(+1) then 13×(−1), s₀ = 1, θ₀ = ½, loss ½(s⁽¹⁾ − 1)² of the state after the step.
+ */
+import type { PlainProblem } from './plain-program';
+
+export const SIZE = 23;
+export const THETA_START = 0.5;
+const POSITIVE = 10;
+
+/** One step in place; returns the loss. */
+export function influenceStep(theta: number, state: Float64Array): number {
+  for (let i = 0; i < SIZE; i++) {
+    state[i] = 0.5 * state[i] + (i + 1 < SIZE ? 0.5 * state[i + 1] : 0) + (i < POSITIVE ? theta : -theta);
+  }
+  return 0.5 * (state[0] - 1) ** 2;
+}
+
+export const influenceBalancing: PlainProblem = {
+  name: 'influence-balancing',
+  horizon: Infinity,
+  thetaSize: 1,
+  stateSize: SIZE,
+  init: (_theta, state) => state.fill(1),
+  step: (theta, state) => influenceStep(theta[0], state),
+};
+
+/** The logged number: loss after 500 fresh steps from s = 1. */
+export function loggedLoss(theta: number): number {
+  const state = new Float64Array(SIZE).fill(1);
+  let loss = 0;
+  for (let t = 0; t < 500; t++) loss = influenceStep(theta, state);
+  return loss;
+}
+
+/** Real-time recurrent learning: θ after each of `iterations` steps of SGD on the exact online gradient. */
+export function rtrl(rate: number, iterations: number): Float64Array {
+  const state = new Float64Array(SIZE).fill(1);
+  // ds/dθ follows the same recurrence with θ's coefficient as its input: dS' = A dS + sign.
+  const tangent = new Float64Array(SIZE);
+  const thetas = new Float64Array(iterations);
+  let theta = THETA_START;
+  for (let i = 0; i < iterations; i++) {
+    influenceStep(theta, state);
+    influenceStep(1, tangent);
+    theta -= rate * (state[0] - 1) * tangent[0];
+    thetas[i] = theta;
+  }
+  return thetas;
+}
