@@ -208,6 +208,7 @@ const INFER: { readonly [P in OpName]: InferRule<P> } = {
       strides.length === shape.length &&
       shape.every(
         (extent, i) =>
+          [begin[i], size[i], strides[i]].every(Number.isInteger) &&
           begin[i] >= 0 &&
           strides[i] >= 1 &&
           size[i] >= 0 &&

@@ -19,7 +19,8 @@ export function printGraph(graph: Graph): string {
 export function printNode(node: Node, id: ValueId): string {
   const operands = node.inputs.map((input) => `%${String(input)}`).join(', ');
   const attributes = attributeText(node);
-  return `%${String(id)} = ${node.op}(${operands})${attributes === '' ? '' : ` ${attributes}`} : ${formatType(node.type)}`;
+  const parts = [operands === '' ? node.op : `${node.op}(${operands})`, attributes].filter((part) => part !== '');
+  return `%${String(id)} = ${parts.join(' ')} : ${formatType(node.type)}`;
 }
 
 function attributeText(node: Node): string {

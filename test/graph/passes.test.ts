@@ -358,7 +358,7 @@ describe('the whole', () => {
     });
     expect(printGraph(optimise(graph))).toMatchInlineSnapshot(`
       "g(%0 x: float32[3], %1 y: float32[3], %2 n: int32[3]) {
-        %3 = constant() 0 : float32[]
+        %3 = constant 0 : float32[]
         %4 = broadcast(%3) : float32[3]
         %5 = sub(%4, %1) : float32[3]
         %6 = add(%0, %5) : float32[3]
@@ -377,7 +377,7 @@ describe('the whole', () => {
     const graph = b.finish([b.op('mul', scaled, dw), b.sumTo(g, [1, 2])]);
     expect(printGraph(optimise(graph))).toMatchInlineSnapshot(`
       "dense(%0 x: float32[8,3], %1 g: float32[8,2], %2 s: float32[]) {
-        %3 = constant() 0.5 : float32[]
+        %3 = constant 0.5 : float32[]
         %4 = mul(%3, %2) : float32[]
         %5 = broadcast(%4) : float32[3,2]
         %6 = matmul(%0, %1) transposeA=true transposeB=false : float32[3,2]

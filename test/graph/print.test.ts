@@ -32,17 +32,17 @@ test('shows what distinguishes nodes: operands, attributes, types, the sign of a
   const graph = b.finish([b.reduceSum(product, [0, 1]), part, t]);
   expect(printGraph(graph)).toMatchInlineSnapshot(`
     "step(%0 state.w: float32[2,3], %1 t: int32[]) {
-      %2 = random() normal user/t/1/2 : float32[2,3]
-      %3 = random() integer[0,4) batch/ : int32[2]
-      %4 = table() digits : uint8[4,3]
+      %2 = random normal user/t/1/2 : float32[2,3]
+      %3 = random integer[0,4) batch/ : int32[2]
+      %4 = table digits : uint8[4,3]
       %5 = gather(%4, %3) : uint8[2,3]
       %6 = cast(%5) : float32[2,3]
       %7 = add(%0, %2) : float32[2,3]
-      %8 = constant() -0 : float32[]
+      %8 = constant -0 : float32[]
       %9 = broadcast(%8) : float32[2,3]
       %10 = add(%7, %9) : float32[2,3]
       %11 = matmul(%10, %6) transposeA=false transposeB=true : float32[2,2]
-      %12 = constant() [0, 1, 2, 3, 4, 5, 6, 7, … 2 more] : int32[10]
+      %12 = constant [0, 1, 2, 3, 4, 5, 6, 7, … 2 more] : int32[10]
       %13 = slice(%12) begin=[1] size=[2] strides=[3] : int32[2]
       %14 = reduceSum(%11) axes=[0,1] : float32[]
       return %14, %13, %1
