@@ -18,6 +18,7 @@ import {
   type Registrar,
   type Registration,
 } from './contracts';
+import { createEngine, ENGINE_NAMES } from './engines';
 import { nearNames, type EngineProvider, type OpenedEngine, type ResolvedKind, type Resolver } from './outer';
 
 /** What is bound for each registered name. */
@@ -184,6 +185,7 @@ export const BUILT_IN_MODULES: readonly RegisterModule[] = [
 
 export interface ContainerOptions {
   /** By default those of this machine. */
+  /** By default those of this machine. */
   readonly engines?: EngineProvider;
   /** By default everything built in. */
   readonly modules?: readonly RegisterModule[];
@@ -191,7 +193,9 @@ export interface ContainerOptions {
 
 /** A container of its own: nothing is shared with another, loaded data sets included. */
 export function createContainer(options: ContainerOptions = {}): OuterloopContainer {
-  const container = new OuterloopContainer(options.engines ?? engineProvider());
+  const container = new OuterloopContainer(
+    options.engines ?? { names: () => ENGINE_NAMES, open: (name) => createEngine(name) },
+  );
   for (const module of options.modules ?? BUILT_IN_MODULES) container.load(module);
   return container;
 }

@@ -1,1 +1,34 @@
-export const version = '0.1.0';
+/** The library: `import { tune, definePlugin, meta } from 'outerloop'`. */
+export { version } from './outer/version';
+export * from './contracts';
+export {
+  evaluationSeed,
+  objectiveSchema,
+  parseOverride,
+  resolveConfig,
+  unroll,
+  type IterationRecord,
+  type Measurement,
+  type MetricsLine,
+  type NamedConfig,
+  type Objective,
+  type Override,
+  type ResolvedConfig,
+  type Resolver,
+  type RunEvent,
+  type RunListener,
+  type RunResult,
+  type RunSummary,
+  type UnrollOptions,
+} from './outer';
+export { createContainer, OuterloopContainer, type ContainerOptions, type RegisterModule } from './container';
+export { train, tune, use, type TrainOptions, type TuneOptions, type TuneResult } from './library';
+
+export * from '../datasets';
+export * from '../learned-optimizers';
+export * from '../tasks';
+export { fullEs, gpes, nres, pes, truncatedEs } from '../meta-trainers';
+import { adam, momentum, rmsprop, sgd } from '../meta-trainers';
+
+/** What moves θ. Apart, since the optimizers of inner loops have the same names. */
+export const outer = { adam, momentum, rmsprop, sgd } as const;

@@ -215,7 +215,8 @@ export function fillDefaults(schema: Schema | undefined, options: ConfigObject):
   const bare = inner(schema);
   if (!(bare instanceof z.ZodObject)) return options;
   const filled: Record<string, ConfigValue> = {};
-  for (const [key, child] of Object.entries(bare.shape)) {
+  const shape: Readonly<Record<string, Schema>> = bare.shape;
+  for (const [key, child] of Object.entries(shape)) {
     const value = options[key] as ConfigValue | undefined;
     if (value === undefined) {
       const fallback = defaultOf(child);

@@ -93,7 +93,7 @@ export function applyOverride(config: ConfigObject, override: Override, topKeys:
   let node: ConfigValue | undefined = config;
   for (let depth = 0; depth < path.length - 1; depth++) {
     if (!isConfigObject(node)) break;
-    node = node[path[depth]];
+    node = path[depth] in node ? node[path[depth]] : undefined;
     if (node === undefined) break;
     if (!isConfigObject(node)) {
       // A nested bare name (`optimizer.learningRate: inverse-time`) takes options like any other.

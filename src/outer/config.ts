@@ -130,7 +130,7 @@ export function resolveConfig(input: ConfigObject, overrides: readonly Override[
     config = applyOverride(config, override, Object.keys(configSchema.shape));
   }
   config = normaliseNames(config);
-  if (config.estimator === undefined) {
+  if (!('estimator' in config)) {
     throw new ConfigurationError('estimator', `a name (${resolver.names('estimator').join(', ')})`, 'nothing');
   }
   const checked = checkWith(configSchema, config, '') as ResolvedConfig;

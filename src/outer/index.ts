@@ -8,6 +8,7 @@ export { parseOverride, type Override } from './config-merge';
 export { createEvaluator, evaluationSeed, type Evaluator, type EvaluatorOptions } from './evaluate';
 export * from './events';
 export {
+  averagedTheta,
   initialState,
   INVALID_ITERATIONS,
   runOuterLoop,
@@ -18,5 +19,13 @@ export {
 export { prepareRun, type PreparedRun } from './prepare';
 export { nearNames, type EngineProvider, type OpenedEngine, type ResolvedKind, type Resolver } from './resolver';
 export { runSummary, type MetricsLine, type RunResult, type RunSummary } from './result';
-export { executeRun, type RunOptions, type RunPlan, type RunSettings, type RunStore, type SavedRun } from './run';
+export {
+  executeRun,
+  type CompiledProblem,
+  type RunOptions,
+  type RunPlan,
+  type RunSettings,
+  type RunStore,
+  type SavedRun,
+} from './run';
 export { describeTheta, initialTheta } from './theta';

@@ -19,7 +19,7 @@ export interface LoopState {
   /** Iterations done. */
   readonly iteration: number;
   readonly theta: Float64Array;
-  /** Exponential average of θ, if one is kept. */
+  /** Σ (1 − d)·d^(n−1−i)·θᵢ over the n iterations done, if an average is kept; see `averagedTheta`. */
   readonly average?: Float64Array;
   readonly optimizer: ArrayBundle;
   /** The estimator's workers; absent before the first iteration. */
@@ -69,7 +69,7 @@ export function initialState(theta: Float64Array, optimizer: OuterOptimizer, ave
   return {
     iteration: 0,
     theta,
-    ...(average ? { average: theta.slice() } : {}),
+    ...(average ? { average: new Float64Array(theta.length) } : {}),
     optimizer: optimizer.init(theta.length),
     innerSteps: 0,
     burnInSteps: 0,
@@ -78,8 +78,21 @@ export function initialState(theta: Float64Array, optimizer: OuterOptimizer, ave
   };
 }
 
-function averaged(average: Float64Array, theta: Float64Array, decay: number): Float64Array {
-  return average.map((old, i) => decay * old + (1 - decay) * theta[i]);
+function accumulated(sum: Float64Array, theta: Float64Array, decay: number): Float64Array {
+  return sum.map((old, i) => decay * old + (1 - decay) * theta[i]);
+}
+
+/**
+ * What is judged: θ, or its exponential average with the weights normalised (as in Adam's bias correction), so that
+ * an early average leans neither to 0 nor to θ₀.
+ */
+export function averagedTheta(
+  state: Pick<LoopState, 'iteration' | 'theta' | 'average'>,
+  decay: number | undefined,
+): Float64Array {
+  if (state.average === undefined || decay === undefined || state.iteration === 0) return state.theta;
+  const weight = 1 - decay ** state.iteration;
+  return state.average.map((sum) => sum / weight);
 }
 
 function difference(a: Float64Array, b: Float64Array): Float64Array {
@@ -137,7 +150,7 @@ async function iterate(options: LoopOptions, population: EstimatorPopulation): P
       theta,
       ...(state.average === undefined || thetaAverage === undefined
         ? {}
-        : { average: averaged(state.average, theta, thetaAverage) }),
+        : { average: accumulated(state.average, theta, thetaAverage) }),
       optimizer: updated.state,
       innerSteps: state.innerSteps + estimate.innerSteps,
       burnInSteps: state.burnInSteps + estimate.burnInSteps,
@@ -145,7 +158,7 @@ async function iterate(options: LoopOptions, population: EstimatorPopulation): P
       invalidStreak: valid ? 0 : state.invalidStreak + 1,
     };
     const measured = evaluate !== undefined && state.iteration % evaluate.every === 0 && state.iteration < iterations;
-    const evaluation = measured ? await evaluate.measure(state.average ?? theta) : undefined;
+    const evaluation = measured ? await evaluate.measure(averagedTheta(state, thetaAverage)) : undefined;
     const record: IterationRecord = {
       iteration,
       estimate,

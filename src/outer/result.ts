@@ -63,7 +63,8 @@ export interface RunResult {
   readonly engine: string;
   readonly engineReason: string;
   readonly layout: ThetaLayout;
-  readonly initialTheta: Float64Array;
+  /** Absent when the result is read from a folder. */
+  readonly initialTheta?: Float64Array;
   readonly initialDescription?: ThetaDescription;
   /** After the last iteration. */
   readonly theta: Float64Array;

@@ -1,8 +1,15 @@
 /** A whole run: compile, judge θ₀, loop, judge θ. Files are the business of a `RunStore`. */
-import type { GradientEstimator, OuterOptimizer, ThetaDescription, UnrolledProblem, UnrollProgram } from '../contracts';
+import type {
+  GradientEstimator,
+  OuterOptimizer,
+  ThetaDescription,
+  ThetaLayout,
+  UnrolledProblem,
+  UnrollProgram,
+} from '../contracts';
 import { createEvaluator, type Evaluator } from './evaluate';
 import type { Measurement, RunEvent, RunListener } from './events';
-import { initialState, runOuterLoop, type CheckpointSink, type LoopState } from './loop';
+import { averagedTheta, initialState, runOuterLoop, type CheckpointSink, type LoopState } from './loop';
 import type { OpenedEngine } from './resolver';
 import { metricsLine, type MetricsLine, type RunResult } from './result';
 import { describeTheta, initialTheta } from './theta';
@@ -44,11 +51,17 @@ export interface RunStore {
   finish(result: RunResult): Promise<void>;
 }
 
+/** What is known of a problem once it has compiled. */
+export interface CompiledProblem {
+  readonly problem: string;
+  readonly layout: ThetaLayout;
+}
+
 export interface RunOptions {
   readonly plan: RunPlan;
   readonly opened: OpenedEngine;
   /** Called once everything has compiled, so that a mistake leaves nothing on disk. */
-  readonly store?: () => RunStore;
+  readonly store?: (compiled: CompiledProblem) => RunStore;
   readonly listeners?: readonly RunListener[];
   readonly signal?: AbortSignal;
 }
@@ -72,7 +85,8 @@ export async function executeRun(options: RunOptions): Promise<RunResult> {
             seed: settings.seed,
             particles: settings.evaluation.particles,
           });
-    return await runCompiled({ plan, opened, store: options.store?.(), signal, program, evaluator, emit });
+    const store = options.store?.({ problem: problem.name, layout: program.theta });
+    return await runCompiled({ plan, opened, store, signal, program, evaluator, emit });
   } finally {
     await evaluator?.dispose();
     await program.dispose();
@@ -145,7 +159,7 @@ async function runCompiled(run: CompiledRun): Promise<RunResult> {
   });
 
   const interrupted = state.iteration < settings.iterations;
-  const judged = state.average ?? state.theta;
+  const judged = averagedTheta(state, settings.thetaAverage);
   let after: Measurement | undefined;
   if (!interrupted && evaluator !== undefined) {
     emit({ type: 'phase', phase: 'evaluate-after' });
@@ -160,7 +174,7 @@ async function runCompiled(run: CompiledRun): Promise<RunResult> {
     layout: program.theta,
     initialTheta: theta0,
     theta: state.theta,
-    ...(state.average === undefined ? {} : { thetaAverage: state.average }),
+    ...(state.average === undefined ? {} : { thetaAverage: judged }),
     ...(initialDescription === undefined ? {} : { initialDescription }),
     ...(description === undefined ? {} : { description }),
     ...(before === undefined ? {} : { before }),

@@ -30,7 +30,7 @@ import type { LoopState } from '../loop';
 import { canonical } from '../prepare';
 import type { OpenedEngine } from '../resolver';
 import { runSummary, type MetricsLine, type RunResult, type RunSummary } from '../result';
-import type { RunStore, SavedRun } from '../run';
+import type { CompiledProblem, RunStore, SavedRun } from '../run';
 import { chooseCheckpoint, removeLeftovers, writeCheckpoint } from './checkpoints';
 import { reviveNumbers, writeJson, writeWhole } from './files';
 import { FolderLock, isLocked, LOCK } from './lock';
@@ -43,6 +43,9 @@ const EVALUATION = 'evaluation.json';
 
 /** What config.json records beside the configuration, under `run`. */
 export interface RunRecord {
+  /** Name of the problem. */
+  readonly problem: string;
+  readonly layout: ThetaLayout;
   /** As asked for; the configuration's own `engine` is the one that runs. */
   readonly requestedEngine: string;
   readonly engineReason: string;
@@ -54,6 +57,7 @@ export interface RunRecord {
   readonly machine: Machine;
 }
 
+/** config.json. */
 export type RunConfig = ConfigObject & { readonly engine: string; readonly run: RunRecord & ConfigObject };
 
 /** Both judgements in full, for reports. */
@@ -64,14 +68,14 @@ export interface RunEvaluations {
   readonly after?: Measurement;
   readonly initialDescription?: ThetaDescription;
   readonly description?: ThetaDescription;
-  readonly initialTheta: readonly number[];
-  readonly theta: readonly number[];
+  readonly wallSeconds: number;
 }
 
 export interface CreateOptions {
   /** The resolved configuration, or what stands for it when the run is made in code. */
   readonly config: ConfigObject;
   readonly opened: OpenedEngine;
+  readonly compiled: CompiledProblem;
   readonly requestedEngine: string;
   readonly plugins?: readonly string[];
   readonly library?: boolean;
@@ -209,8 +213,9 @@ export class RunDirectory implements RunStore {
     checkFree(path);
     const lock = takeLock(path);
     try {
-      const { config, opened, requestedEngine, plugins = [], library = false } = options;
+      const { config, opened, compiled, requestedEngine, plugins = [], library = false } = options;
       const run: RunRecord = {
+        ...compiled,
         requestedEngine,
         engineReason: opened.reason,
         plugins,
@@ -289,8 +294,7 @@ export class RunDirectory implements RunStore {
       after: result.after,
       initialDescription: result.initialDescription,
       description: result.description,
-      initialTheta: Array.from(result.initialTheta),
-      theta: Array.from(result.thetaAverage ?? result.theta),
+      wallSeconds: result.wallSeconds,
     };
     writeJson(join(this.path, EVALUATION), evaluations);
     writeJson(join(this.path, SUMMARY), runSummary(result));

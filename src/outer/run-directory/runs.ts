@@ -3,10 +3,11 @@ import { RunDirectoryError, type ConfigObject } from '../../contracts';
 import { resolveConfig, type ResolvedConfig } from '../config';
 import { createEvaluator } from '../evaluate';
 import type { Measurement, RunListener } from '../events';
+import { averagedTheta } from '../loop';
 import { prepareRun } from '../prepare';
 import type { Resolver } from '../resolver';
 import type { RunResult } from '../result';
-import { executeRun } from '../run';
+import { executeRun, type CompiledProblem } from '../run';
 import { chooseCheckpoint } from './checkpoints';
 import { checkFree, readRunConfig, RunDirectory, type OpenOptions, type RunConfig } from './run-directory';
 
@@ -39,10 +40,11 @@ export async function startRun(options: StartOptions): Promise<RunResult> {
       ...(out === undefined
         ? {}
         : {
-            store: () =>
+            store: (compiled: CompiledProblem) =>
               (directory = RunDirectory.create(out, {
                 config: recorded,
                 opened,
+                compiled,
                 requestedEngine: config.engine,
                 plugins,
               })),
@@ -129,13 +131,13 @@ export async function evaluateRun(path: string, options: EvaluateOptions): Promi
     if (problem.evaluation === undefined) {
       throw new RunDirectoryError(`the problem "${problem.name}" of ${path} states no evaluation.`);
     }
-    const { theta, average } = checkpoint.state;
+    const theta = averagedTheta(checkpoint.state, settings.thetaAverage);
     const evaluator = await createEvaluator(opened.engine, problem.evaluation, theta.length, {
       seed: options.seed ?? settings.seed,
       particles: options.particles ?? settings.evaluation.particles,
     });
     try {
-      return await evaluator.measure(average ?? theta);
+      return await evaluator.measure(theta);
     } finally {
       await evaluator.dispose();
     }

@@ -1,0 +1,253 @@
+/** What `import … from 'outerloop'` adds to the parts themselves: whole runs in one call. */
+import { createContainer, type OuterloopContainer } from './container';
+import {
+  ConfigurationError,
+  OuterloopError,
+  type ConfigObject,
+  type GradientEstimator,
+  type LearnedOptimizer,
+  type OuterOptimizer,
+  type Plugin,
+  type Task,
+  type UnrolledProblem,
+} from './contracts';
+import {
+  describeTheta,
+  executeRun,
+  resolveConfig,
+  unroll,
+  type Objective,
+  type OpenedEngine,
+  type Override,
+  type RunListener,
+  type RunPlan,
+  type RunResult,
+  type RunSettings,
+} from './outer';
+import { checkFree, readRunConfig, RunDirectory, startRun, writeWhole } from './outer/run-directory';
+import { renderReport } from './report';
+import { adam } from '../meta-trainers';
+
+type Awaitable<T> = T | Promise<T>;
+
+interface CommonOptions {
+  readonly estimator: GradientEstimator;
+  /** By default Adam at 0.01. */
+  readonly outerOptimizer?: OuterOptimizer;
+  /** Outer iterations; 500 by default. */
+  readonly iterations?: number;
+  /** 0 by default. It decides everything. */
+  readonly seed?: number;
+  /** `auto` by default. */
+  readonly engine?: string;
+  /** Decay of an exponential average of θ, which is then what is judged; absent: θ itself. */
+  readonly thetaAverage?: number;
+  readonly evaluation?: RunSettings['evaluation'];
+  readonly checkpoint?: Partial<RunSettings['checkpoint']>;
+  /** The run's folder: absent or empty, or with `resume` that of an earlier run of the same code. */
+  readonly out?: string;
+  /** Goes on with the run in `out`. */
+  readonly resume?: boolean;
+  readonly onEvent?: RunListener;
+  /** Ends the run after the current iteration, with a checkpoint. */
+  readonly signal?: AbortSignal;
+  /** Whose engines are used; by default a container of its own. */
+  readonly container?: OuterloopContainer;
+}
+
+/** Tune the wrapped hyperparameters, or the weights, of an optimizer on a task. */
+export interface TuneTaskOptions extends CommonOptions {
+  readonly task: Awaitable<Task>;
+  readonly optimizer: Awaitable<LearnedOptimizer>;
+  /** By default the mean validation loss. */
+  readonly objective?: Partial<Objective>;
+  /** Inner steps of an episode. */
+  readonly horizon: number;
+  readonly problem?: undefined;
+}
+
+/** Train θ of any unrolled problem. */
+export interface TuneProblemOptions extends CommonOptions {
+  readonly problem: Awaitable<UnrolledProblem>;
+  readonly task?: undefined;
+}
+
+export type TuneOptions = TuneTaskOptions | TuneProblemOptions;
+
+export interface TuneResult extends RunResult {
+  /** What θ means at inner step t, in natural units. */
+  readonly schedule: {
+    /** Every hyperparameter schedule's value at step t, by name. */
+    at(t: number): Readonly<Record<string, number>>;
+  };
+  /** Writes the report, a page on its own, to a file. */
+  report(path: string): Promise<void>;
+}
+
+const DEFAULT_OBJECTIVE: Objective = { metric: 'loss', split: 'validation', over: 'mean' };
+const DEFAULT_CHECKPOINT = { seconds: 60, keep: 5 };
+
+interface BuiltProblem {
+  readonly problem: UnrolledProblem;
+  readonly config: ConfigObject;
+  /** Curves at one step, where there is an optimizer that has schedules. */
+  scheduleAt(theta: Float64Array, t: number): Readonly<Record<string, number>>;
+}
+
+/** The last value of each curve up to step t is the value at t. */
+function lastValues(problem: UnrolledProblem, theta: Float64Array): Record<string, number> {
+  const curves = Object.entries(describeTheta(problem, theta)?.curves ?? {});
+  return Object.fromEntries(curves.map(([name, { value }]) => [name, value[value.length - 1]]));
+}
+
+async function buildProblem(options: TuneOptions): Promise<BuiltProblem> {
+  if (options.problem !== undefined) {
+    const problem = await options.problem;
+    return {
+      problem,
+      config: { problem: { name: problem.name } },
+      scheduleAt: (theta) => lastValues(problem, theta),
+    };
+  }
+  const [task, given] = await Promise.all([options.task, options.optimizer]);
+  const { horizon } = options;
+  const objective = { ...DEFAULT_OBJECTIVE, ...options.objective };
+  const { particles } = options.evaluation ?? {};
+  const problem = unroll({ task, optimizer: given, objective, horizon, evaluation: { particles } });
+  const optimizer = given.forHorizon?.(horizon) ?? given;
+  return {
+    problem,
+    config: { task: { name: task.name }, optimizer: { name: given.name }, objective: { ...objective }, horizon },
+    scheduleAt: (theta, t) =>
+      lastValues(
+        { ...problem, describeTheta: (tree) => optimizer.describeTheta?.(tree, t + 1) ?? { values: {} } },
+        theta,
+      ),
+  };
+}
+
+/** @throws ConfigurationError */
+function checkedSettings(options: TuneOptions): RunSettings {
+  const { seed = 0, iterations = 500, thetaAverage, evaluation = {}, checkpoint } = options;
+  const positive = (key: string, value: number | undefined): void => {
+    if (value !== undefined && !(Number.isSafeInteger(value) && value > 0)) {
+      throw new ConfigurationError(key, 'a positive integer', String(value));
+    }
+  };
+  if (!(Number.isSafeInteger(seed) && seed >= 0)) {
+    throw new ConfigurationError('seed', 'an integer of at least 0', String(seed));
+  }
+  positive('iterations', iterations);
+  positive('evaluation.particles', evaluation.particles);
+  positive('evaluation.every', evaluation.every);
+  positive('checkpoint.keep', checkpoint?.keep);
+  if (thetaAverage !== undefined && !(thetaAverage > 0 && thetaAverage < 1)) {
+    throw new ConfigurationError('thetaAverage', 'a number between 0 and 1, both excluded', String(thetaAverage));
+  }
+  return { seed, iterations, thetaAverage, evaluation, checkpoint: { ...DEFAULT_CHECKPOINT, ...checkpoint } };
+}
+
+/**
+ * Tunes θ: of an optimizer on a task, or of a problem. The same options and seed give the same θ, bit for bit, on one
+ * engine and machine.
+ * @throws ConfigurationError, TraceError, EngineUnavailableError, RunDirectoryError before any work
+ */
+export async function tune(options: TuneOptions): Promise<TuneResult> {
+  const { out, resume = false, onEvent, signal, engine = 'auto' } = options;
+  const settings = checkedSettings(options);
+  if (resume && out === undefined) throw new ConfigurationError('out', 'the folder to resume', 'nothing');
+  if (out !== undefined && !resume) checkFree(out);
+  const built = await buildProblem(options);
+  const outerOptimizer = options.outerOptimizer ?? adam({ learningRate: 0.01 });
+  const plan: RunPlan = { problem: built.problem, estimator: options.estimator, outerOptimizer, settings };
+  const { thetaAverage, ...recorded } = settings;
+  const config = {
+    ...built.config,
+    ...recorded,
+    ...(thetaAverage === undefined ? {} : { thetaAverage }),
+    estimator: { name: options.estimator.name },
+    outerOptimizer: { name: outerOptimizer.name },
+  } as unknown as ConfigObject;
+  const opened = await (options.container ?? createContainer()).openEngine(
+    resume && out !== undefined && engine === 'auto' ? readRunConfig(out).engine : engine,
+  );
+  let directory: RunDirectory | undefined;
+  try {
+    const result = await executeRun({
+      plan,
+      opened,
+      ...(out === undefined
+        ? {}
+        : {
+            store: (compiled) =>
+              (directory = resume
+                ? RunDirectory.open(out, { opened })
+                : RunDirectory.create(out, { config, opened, compiled, requestedEngine: engine, library: true })),
+          }),
+      ...(onEvent === undefined ? {} : { listeners: [onEvent] }),
+      signal,
+    });
+    return { ...result, ...views(built, result, config, opened) };
+  } finally {
+    directory?.close();
+    await opened.engine.dispose();
+  }
+}
+
+function views(
+  built: BuiltProblem,
+  result: RunResult,
+  config: ConfigObject,
+  opened: OpenedEngine,
+): Pick<TuneResult, 'schedule' | 'report'> {
+  const theta = result.thetaAverage ?? result.theta;
+  return {
+    schedule: {
+      at: (t) => {
+        if (!(Number.isInteger(t) && t >= 0))
+          throw new OuterloopError(`inner steps are integers from 0, got ${String(t)}.`);
+        return built.scheduleAt(theta, t);
+      },
+    },
+    report: async (path) => {
+      const page = await renderReport({
+        title: result.problem,
+        result,
+        config: { ...config, engine: opened.engine.name },
+        seed: typeof config.seed === 'number' ? config.seed : 0,
+        reproduce: 'tune({ … }) with these options and this seed',
+      });
+      writeWhole(path, page);
+    },
+  };
+}
+
+export interface TrainOptions {
+  /** By default one with everything built in. */
+  readonly container?: OuterloopContainer;
+  /** On top of the configuration, as `--set` on the command line. */
+  readonly overrides?: readonly Override[];
+  readonly out?: string;
+  readonly onEvent?: RunListener;
+  readonly signal?: AbortSignal;
+}
+
+/** Runs a configuration (or a preset, by name) as the command line does. */
+export async function train(config: string | ConfigObject, options: TrainOptions = {}): Promise<RunResult> {
+  const { container = createContainer(), overrides = [], out, onEvent, signal } = options;
+  const input = typeof config === 'string' ? { preset: config } : config;
+  return startRun({
+    config: resolveConfig(input, overrides, container),
+    resolver: container,
+    ...(out === undefined ? {} : { out }),
+    ...(onEvent === undefined ? {} : { listeners: [onEvent] }),
+    signal,
+  });
+}
+
+/** A container with everything built in and these plugins, for `train(…, { container: use(plugin) })`. */
+export function use(...plugins: readonly Plugin[]): OuterloopContainer {
+  const container = createContainer();
+  for (const plugin of plugins) container.use(plugin);
+  return container;
+}
