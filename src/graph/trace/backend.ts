@@ -167,7 +167,9 @@ export class TraceBackend extends tf.KernelBackend {
           'use inner.grad, which may be nested.',
       );
     }
-    if (name !== 'constant' && this.active().gradients > 0) this.checkCustomGradient();
+    // The tape saves operands by cloning them inside the kernel that uses them.
+    const saving = gradientDepth > 0 && name === 'Identity';
+    if (name !== 'constant' && !saving && this.active().gradients > 0) this.checkCustomGradient();
   }
 
   private insideShift(): boolean {

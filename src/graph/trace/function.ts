@@ -76,10 +76,11 @@ function explained(error: unknown, what: string): Error {
   if (!(error instanceof Error)) return new TraceError(`${what} threw ${String(error)}.`);
   if (error instanceof OuterloopError && !(error instanceof ShapeError)) return error;
   const kernel = MISSING_KERNEL.exec(error.message)?.[1];
-  const message =
-    kernel === undefined
-      ? `${what} cannot be traced: ${error.message}`
-      : `${what} uses the tfjs kernel ${kernel}, which the graph lacks: write it with other ops`;
+  let message = `${what} cannot be traced: ${error.message}`;
+  if (kernel !== undefined) {
+    const advice = kernel === 'Multinomial' ? 'draw from inner.random' : 'write it with other ops';
+    message = `${what} uses the tfjs kernel ${kernel}, which the graph lacks: ${advice}`;
+  }
   return new TraceError(message, userLine(error), { cause: error });
 }
 

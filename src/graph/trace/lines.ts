@@ -7,6 +7,9 @@ const STACK_DEPTH = 200;
 /** `file:line:column` at the end of a stack line, with or without parentheses around it. */
 const LOCATION = /\(?((?:file:\/\/)?[^()\s][^()]*?):(\d+):(\d+)\)?$/;
 
+/** A frame of a package; a source map may move one of tfjs out of node_modules. */
+const PACKAGE = /[\\/]node_modules[\\/]|[\\/]tfjs(-[a-z]+)*[\\/]src[\\/]/;
+
 interface Frame {
   readonly file: string;
   readonly location: string;
@@ -44,7 +47,7 @@ export function userLine(error: Error = new Error()): string | undefined {
   const root = ownRoot();
   const frame = framesOf(error.stack ?? '').find(
     ({ file }) =>
-      !file.includes('node_modules') &&
+      !PACKAGE.test(file) &&
       !file.startsWith('node:') &&
       !file.startsWith('internal/') &&
       !file.startsWith('<') &&

@@ -135,7 +135,8 @@ export const ELEMENTWISE_RULES = {
   Floor: floatOp('floor'),
   Ceil: floatOp('ceil'),
   Round: floatOp('round'),
-  Exp: floatOp('exp'),
+  /** float32 also of int32, unlike its neighbours: so it is in tfjs. */
+  Exp: (k) => k.g.op('exp', k.float(k.input('x'))),
   Expm1: floatOp('expm1'),
   Log: floatOp('log'),
   Log1p: floatOp('log1p'),

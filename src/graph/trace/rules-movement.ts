@@ -80,7 +80,7 @@ function stridedSlice(k: KernelCall, attributes: StridedSliceAttrs): ValueId {
     attributes.newAxisMask,
     attributes.shrinkAxisMask,
   );
-  const size = info.finalShapeSparse.map((extent) => Math.max(0, extent));
+  const size = slice_util.computeOutShape(info.begin, info.end, info.strides).map((extent) => Math.max(0, extent));
   const backward = info.strides.flatMap((stride, i) => (stride < 0 ? [i] : []));
   const sliced = k.g.emit('slice', [reverse(k, x, backward)], {
     begin: info.begin.map((begin, i) => (info.strides[i] < 0 ? shape[i] - 1 - begin : begin)),

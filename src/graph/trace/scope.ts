@@ -33,11 +33,12 @@ export function onTraceBackend<R>(session: TraceSession, fn: (backend: TraceBack
   const { state } = tf.engine();
   const outer = backend.session;
   const tape = state.activeTape;
-  const debug = tf.env().getBool('DEBUG');
+  const environment = tf.env();
+  const flags = { ...environment.features };
   const variables = holdVariables();
   backend.session = session;
   // Debug mode reads every kernel's result.
-  if (debug) tf.env().set('DEBUG', false);
+  environment.setFlags({ ...flags, DEBUG: false });
   let succeeded = false;
   try {
     const result = withDeepStacks(() => onBackend(name, () => fn(backend)));
@@ -45,7 +46,7 @@ export function onTraceBackend<R>(session: TraceSession, fn: (backend: TraceBack
     return result;
   } finally {
     backend.session = outer;
-    if (debug) tf.env().set('DEBUG', true);
+    environment.setFlags(flags);
     releaseTape(tape);
     const offence = variables.restore();
     if (succeeded && offence !== undefined) reject(offence);
