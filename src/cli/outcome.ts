@@ -1,6 +1,5 @@
 /** The end of a run: report.html in its folder, the table and the curves on the terminal. */
 import { join, relative } from 'node:path';
-import type { ConfigObject } from '../contracts';
 import { runSummary, type RunResult } from '../outer';
 import { readRunConfig, writeWhole } from '../outer/run-directory';
 import { renderReport, thetaAfter, thetaBefore, type RunReport } from '../report';
