@@ -20,6 +20,18 @@ export function uniforms(key: Key, count: number): Float32Array {
 }
 
 /**
+ * The largest float32 below float32(x), x finite: a uniform draw that is scaled to [low, x) in float32 may be rounded up
+ * to x, and is clamped to this.
+ */
+export function floatBelow(x: number): number {
+  const float = new Float32Array([x]);
+  const word = new Int32Array(float.buffer);
+  if (float[0] === 0) return -(2 ** -149);
+  word[0] += float[0] > 0 ? -1 : 1;
+  return float[0];
+}
+
+/**
  * Standard normals by Box and Muller: block b gives √(−2 ln u)·cos 2πv and √(−2 ln u)·sin 2πv, with
  * u = (⌊w₀/2⁸⌋+1)·2⁻²⁴ in (0, 1] and v = ⌊w₁/2⁸⌋·2⁻²⁴. Computed in float64; |z| ≤ 5.77.
  */

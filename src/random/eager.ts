@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
-import type { KeyedRandom } from '../contracts';
-import { integers, normals, uniforms } from './draws';
+import { ConfigurationError, type KeyedRandom } from '../contracts';
+import { floatBelow, integers, normals, uniforms } from './draws';
 import { drawWord, foldIn } from './keys';
 import type { Key } from './threefry';
 
@@ -13,6 +13,9 @@ export class EagerRandom implements KeyedRandom {
   constructor(readonly key: Key) {}
 
   foldIn(data: number): KeyedRandom {
+    if (!Number.isInteger(data) || data < 0 || data >= 2 ** 31) {
+      throw new ConfigurationError('random.foldIn', 'an integer from 0 to 2147483647', String(data));
+    }
     return new EagerRandom(foldIn(this.key, data));
   }
 
@@ -28,11 +31,15 @@ export class EagerRandom implements KeyedRandom {
 
   uniform(shape: readonly number[], options: { readonly low?: number; readonly high?: number } = {}): tf.Tensor {
     const { low = 0, high = 1 } = options;
-    const values = uniforms(this.nextKey(), sizeOf(shape)).map((u) => low + (high - low) * u);
+    const most = floatBelow(high);
+    const values = uniforms(this.nextKey(), sizeOf(shape)).map((u) => Math.min(low + (high - low) * u, most));
     return tf.tensor(values, [...shape], 'float32');
   }
 
   integer(shape: readonly number[], low: number, high: number): tf.Tensor {
+    if (!Number.isInteger(low) || !Number.isInteger(high) || high <= low || high - low >= 2 ** 31) {
+      throw new ConfigurationError('random.integer', 'integers low < high', `low ${low} and high ${high}`);
+    }
     return tf.tensor(integers(this.nextKey(), sizeOf(shape), low, high), [...shape], 'int32');
   }
 

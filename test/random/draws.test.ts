@@ -2,6 +2,7 @@
 import {
   bits,
   fillNormals,
+  floatBelow,
   foldIn,
   integers,
   normals,
@@ -93,6 +94,14 @@ describe('uniforms', () => {
     for (let i = 0; i < N; i += 2) counts[Math.floor(values[i] * 32) * 32 + Math.floor(values[i + 1] * 32)]++;
     expect(Math.abs(chiSquareScore(counts, N / 2 / 1024))).toBeLessThan(4);
   });
+});
+
+test('floatBelow is the next float32', () => {
+  expect(floatBelow(2)).toBe(2 - 2 ** -23);
+  expect(floatBelow(1)).toBe(1 - 2 ** -24);
+  expect(floatBelow(-2)).toBe(-2 - 2 ** -22);
+  expect(floatBelow(0)).toBe(-(2 ** -149));
+  expect(floatBelow(0.1)).toBe(Math.fround(0.1) - 2 ** -27);
 });
 
 describe('normals', () => {

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
-import { drawWord, EagerRandom, foldIn, integers, normals, seedKey, uniforms } from '../../src/random';
-import type { KeyedRandom } from '../../src/contracts';
+import { bits, drawWord, EagerRandom, foldIn, integers, normals, seedKey, uniforms } from '../../src/random';
+import { ConfigurationError, type KeyedRandom } from '../../src/contracts';
 
 beforeAll(async () => {
   await tf.setBackend('cpu');
@@ -72,12 +72,33 @@ test('mean and standard deviation, low and high are applied', () => {
   expect(u.reduce((a, b) => Math.max(a, b))).toBeGreaterThan(6 - 80 / n);
 });
 
+test.each([
+  [
+    'foldIn of a negative integer',
+    () => make().foldIn(-1),
+    'random.foldIn: expected an integer from 0 to 2147483647, got -1',
+  ],
+  ['foldIn of a fraction', () => make().foldIn(0.5), 'got 0.5'],
+  ['foldIn beyond 31 bits', () => make().foldIn(2 ** 31), 'got 2147483648'],
+  [
+    'an empty range of integers',
+    () => make().integer([1], 3, 3),
+    'random.integer: expected integers low < high, got low 3 and high 3',
+  ],
+  ['a fraction as a bound', () => make().integer([1], 0, 1.5), 'got low 0 and high 1.5'],
+  ['a range beyond 31 bits', () => make().integer([1], -(2 ** 31), 2 ** 31 - 1), 'expected integers'],
+])('%s is refused', (_, draw, message) => {
+  expect(draw).toThrow(ConfigurationError);
+  expect(draw).toThrow(message);
+});
+
 test('an affine uniform never reaches its upper end', () => {
-  // 1 + (1 − 2⁻²⁴) is halfway between 2 − 2⁻²³ and 2 in float32, and rounds to the even one, 2.
+  // The largest draw is 1 − 2⁻²⁴, and 1 + (1 − 2⁻²⁴) is halfway between 2 − 2⁻²³ and 2, of which float32 takes 2. One
+  // draw in 2²⁴ does so: the first word that has its upper 24 bits set is looked for, then drawn.
   const n = 1 << 16;
-  for (let i = 0; i < 600; i++) {
-    const u = make().foldIn(i).uniform([n], { low: 1, high: 2 });
-    expect(tf.max(u).dataSync()[0]).toBeLessThan(2);
-    u.dispose();
-  }
+  const keyOf = (i: number) => foldIn(foldIn(seedKey(5), i), drawWord(0));
+  let i = 0;
+  while (bits(keyOf(i), n).every((word) => word < 0xffffff00)) i++;
+  const u = numbers(make().foldIn(i).uniform([n], { low: 1, high: 2 })).reduce((a, b) => Math.max(a, b));
+  expect(u).toBe(2 - 2 ** -23);
 });
