@@ -7,6 +7,8 @@ import { registerMnistLr } from './mnist-lr';
 import { registerQuadratic } from './quadratic';
 
 export { influenceBalancing, type InfluenceBalancingOptions } from './influence-balancing';
+export { layersModelTask, type LayersModelTaskOptions } from './layers-model';
+export { type LayersLoss, type LayersMetric, type LossFunction } from './layers/losses';
 export { lorenz, type LorenzOptions } from './lorenz';
 export { mlp, type MlpActivation, type MlpInit, type MlpOptions } from './mlp';
 export {
