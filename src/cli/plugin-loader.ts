@@ -158,14 +158,17 @@ function load(file: string): Plugin {
 }
 
 function pluginOf(exported: unknown, file: string): Plugin {
-  const names = typeof exported === 'object' && exported !== null ? Object.keys(exported) : [];
-  const { plugin } = (typeof exported === 'object' && exported !== null ? exported : {}) as { plugin?: unknown };
+  const values: Readonly<Record<string, unknown>> = typeof exported === 'object' ? { ...exported } : {};
+  const { plugin } = values;
   if (plugin === undefined) {
+    const names = Object.keys(values);
     const got = names.length === 0 ? 'exports nothing' : `exports ${names.join(', ')} but no "plugin"`;
     throw new PluginError(`plugin ${file} ${got}; expected \`export const plugin = definePlugin(…)\`.`);
   }
-  if ((plugin)?.outerloopPlugin !== 1) {
-    throw new PluginError(`plugin ${file}: its "plugin" is not what definePlugin(…) returns.`);
-  }
-  return plugin as Plugin;
+  if (!isPlugin(plugin)) throw new PluginError(`plugin ${file}: its "plugin" is not what definePlugin(…) returns.`);
+  return plugin;
+}
+
+function isPlugin(value: unknown): value is Plugin {
+  return typeof value === 'object' && value !== null && 'outerloopPlugin' in value && value.outerloopPlugin === 1;
 }

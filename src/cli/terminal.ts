@@ -25,6 +25,8 @@ const COLUMNS = 60;
 const ROWS = 10;
 /** Above this ratio of the largest to the smallest value a curve is drawn on a logarithmic axis. */
 const LOG_RATIO = 30;
+/** A logarithmic axis ends this many decades below the largest value: a schedule may fall to where nothing happens. */
+const DECADES = 4;
 
 /** The curve's values at COLUMNS equally spaced steps between its ends, linearly interpolated. */
 export function resample(curve: Curve, columns: number): number[] {
@@ -61,7 +63,10 @@ export function plotCurves(
   const least = all.reduce((a, b) => Math.min(a, b));
   const most = all.reduce((a, b) => Math.max(a, b));
   const logarithmic = least > 0 && most / least > LOG_RATIO;
-  const series = named.map((line) => (logarithmic ? line.values.map(Math.log10) : line.values));
+  const floor = most * 10 ** -DECADES;
+  const series = named.map(({ values }) =>
+    logarithmic ? values.map((value) => Math.log10(Math.max(value, floor))) : values,
+  );
   const plot = asciichart.plot(series, {
     height: ROWS,
     format: (y) => formatNumber(logarithmic ? 10 ** y : y).padStart(11),

@@ -30,6 +30,16 @@ const HEIGHT = 240;
 /** Okabe and Ito's palette tells its colours apart in all common forms of colour blindness. */
 const COLOURS = ['#7a7a7a', '#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#000000'];
 
+/** A logarithmic axis ends this many decades below the largest value: a schedule may fall to where nothing happens. */
+const DECADES = 6;
+
+function logScale(points: readonly Point[]): { type: 'log'; domainMin?: number } {
+  const values = points.map((point) => point.y);
+  const most = values.reduce((a, b) => Math.max(a, b));
+  const least = values.reduce((a, b) => Math.min(a, b));
+  return { type: 'log', ...(least < most * 10 ** -DECADES ? { domainMin: most * 10 ** -DECADES } : {}) };
+}
+
 function lineSpec(chart: LineChart): TopLevelSpec {
   const lines = [...new Set(chart.points.map((point) => point.line))];
   return {
@@ -46,7 +56,7 @@ function lineSpec(chart: LineChart): TopLevelSpec {
         field: 'y',
         type: 'quantitative',
         title: chart.y,
-        scale: chart.logarithmic === true ? { type: 'log' } : { zero: false },
+        scale: chart.logarithmic === true ? logScale(chart.points) : { zero: false },
         axis: chart.logarithmic === true ? { format: '~g' } : {},
       },
       color: {
