@@ -57,7 +57,7 @@ const configSchema = z.strictObject({
   problem: named.optional(),
   data: named.optional(),
   estimator: named,
-  outerOptimizer: named.default({ name: 'adam' }),
+  outerOptimizer: named.default({ name: 'adam', learningRate: 0.01 }),
   thetaAverage: z.number().gt(0).lt(1).optional(),
   evaluation: z.strictObject({ particles: positiveInteger.optional(), every: positiveInteger.optional() }).prefault({}),
   checkpoint: z

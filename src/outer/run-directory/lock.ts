@@ -54,6 +54,14 @@ export function isLocked(folder: string): boolean {
   return owner !== undefined && (owner.host !== hostname() || isAlive(owner));
 }
 
+const ASIDE = /^lock\.(?:dead\.)?(\d+)$/;
+
+/** True for a file that a process left which was killed while it took or freed the lock. */
+export function isDeadAside(name: string): boolean {
+  const pid = ASIDE.exec(name)?.[1];
+  return pid !== undefined && !isAlive({ pid: Number(pid), host: hostname(), born: '' });
+}
+
 /** A held lock. */
 export class FolderLock {
   private constructor(

@@ -33,7 +33,7 @@ import { runSummary, type MetricsLine, type RunResult, type RunSummary } from '.
 import type { CompiledProblem, RunStore, SavedRun } from '../run';
 import { chooseCheckpoint, removeLeftovers, writeCheckpoint } from './checkpoints';
 import { reviveNumbers, writeJson, writeWhole } from './files';
-import { FolderLock, isLocked, LOCK } from './lock';
+import { FolderLock, isDeadAside, isLocked, LOCK } from './lock';
 import { differences, theseVersions, thisMachine, type Machine, type Versions } from './machine';
 
 const CONFIG = 'config.json';
@@ -101,6 +101,18 @@ function reason(error: unknown): string {
   return (error as NodeJS.ErrnoException).code ?? String(error);
 }
 
+/** What writing one of our files leaves aside when the process is killed in the middle. */
+const UNFINISHED = /^(config\.json|metrics\.jsonl|summary\.json|evaluation\.json|report\.html)\.\d+$/;
+
+function isLeftover(name: string): boolean {
+  return UNFINISHED.test(name) || isDeadAside(name);
+}
+
+/** With the lock held: nobody else is writing. */
+function removeOwnLeftovers(path: string): void {
+  for (const name of readdirSync(path)) if (isLeftover(name)) rmSync(join(path, name), { force: true });
+}
+
 /**
  * That a new run may use the folder: absent or empty, and writable. Nothing is written.
  * @throws RunDirectoryError
@@ -109,7 +121,7 @@ export function checkFree(path: string): void {
   const folder = resolve(path);
   if (existsSync(folder)) {
     if (!statSync(folder).isDirectory()) throw new RunDirectoryError(`${path} is a file; a run needs a folder.`);
-    const names = readdirSync(folder).filter((name) => name !== LOCK || isLocked(folder));
+    const names = readdirSync(folder).filter((name) => (name === LOCK ? isLocked(folder) : !isLeftover(name)));
     if (names.includes(CONFIG)) {
       throw new RunDirectoryError(
         `${path} holds a run already. Go on with it by \`outerloop resume ${path}\`, or choose another folder.`,
@@ -213,6 +225,7 @@ export class RunDirectory implements RunStore {
     checkFree(path);
     const lock = takeLock(path);
     try {
+      removeOwnLeftovers(path);
       const { config, opened, compiled, requestedEngine, plugins = [], library = false } = options;
       const run: RunRecord = {
         ...compiled,
@@ -242,6 +255,7 @@ export class RunDirectory implements RunStore {
     if (options.allowDifferentMachine !== true) checkMachine(path, config, options.opened.engine.name);
     const lock = takeLock(path);
     try {
+      removeOwnLeftovers(path);
       removeLeftovers(path);
       const configuration = digestOf(config);
       const checkpoint = chooseCheckpoint(path, options.checkpoint);
