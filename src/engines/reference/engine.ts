@@ -75,7 +75,7 @@ class ReferenceProgram implements UnrollProgram {
   }
 
   combine(keys: Uint32Array, weights: Float64Array): Promise<Float64Array> {
-    return Promise.resolve(combineNoise(keys, weights, this.theta.size));
+    return Promise.resolve().then(() => combineNoise(keys, weights, this.theta.size));
   }
 
   dispose(): Promise<void> {

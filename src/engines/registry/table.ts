@@ -52,7 +52,7 @@ function nodeRow(name: string, packageName: string, gpu: boolean): EngineRow {
     chosenBy: ['auto', 'tfjs'],
     async open(load) {
       await loadBackend(name, packageName, load);
-      if (!tf.engine().registryFactory['tensorflow']) {
+      if (!('tensorflow' in tf.engine().registryFactory)) {
         throw new EngineUnavailableError(
           name,
           `${packageName} registered no backend with the TensorFlow.js that Outerloop uses`,

@@ -152,17 +152,17 @@ export class Lowering {
     label: string,
     inputs: readonly Value[],
     result: Result,
-    loop: (out: HostArray, inputs: readonly HostArray[]) => void,
+    loop: (out: HostArray, inputs: readonly HostArray[], frame: Frame) => void,
   ): Value {
     const memory = this.device.memory!;
     const shape = this.deviceShape(result);
     const size = sizeOf(shape);
     const sizes = inputs.map((value) => this.size(value));
-    return this.instruction(`host ${label}`, this.stageOf(inputs), inputs, result, ({ data }) => {
+    return this.instruction(`host ${label}`, this.stageOf(inputs), inputs, result, (frame) => {
       const out = memory.allocate(shape, result.dtype);
       // Views after the allocation, which may move the heap.
-      const views = inputs.map((value, i) => memory.view(data[value.buffer]!, value.dtype, sizes[i]));
-      loop(memory.view(out, result.dtype, size), views);
+      const views = inputs.map((value, i) => memory.view(frame.data[value.buffer]!, value.dtype, sizes[i]));
+      loop(memory.view(out, result.dtype, size), views, frame);
       return out;
     });
   }

@@ -46,7 +46,7 @@ export class GraphAnalysis {
     const gather = this.gathers.at.get(id);
     return gather === undefined
       ? lowerNode(l, node, inputs)
-      : gatherTable(l, node, gather.table, inputs[0], gather.decode);
+      : gatherTable(l, node, gather.table, inputs[0], this.graph.nodes[gather.indices].type.shape, gather.decode);
   }
 }
 

@@ -63,29 +63,53 @@ function decodeOne(raw: number, { scale, offset }: Decode): number {
   return Math.fround(Math.fround(raw * Math.fround(scale)) + Math.fround(offset));
 }
 
+/** Writes decoded rows of a table, one an index, from out[o] on. */
+export type TableGatherer = (out: HostArray, o: number, indices: HostArray, from: number, to: number) => void;
+
 /** Gathers rows of a resident table straight into float32, decoding on the way: a byte is one look-up. */
-export function tableGatherer(
-  table: DataTable,
-  decode: Decode | undefined,
-): (out: HostArray, indices: HostArray) => void {
+export function tableGatherer(table: DataTable, decode: Decode | undefined): TableGatherer {
   const { values, rows } = table;
   const width = values.length / rows;
   if (decode !== undefined && values instanceof Uint8Array) {
     const decoded = Float32Array.from({ length: 256 }, (_, raw) => decodeOne(raw, decode));
-    return (out, indices) => {
-      let o = 0;
-      for (let i = 0; i < indices.length; i++) {
-        const from = clampRow(indices[i], rows) * width;
-        for (let j = from; j < from + width; j++) out[o++] = decoded[values[j]];
+    return (out, o, indices, from, to) => {
+      for (let i = from; i < to; i++) {
+        const row = clampRow(indices[i], rows) * width;
+        for (let j = row; j < row + width; j++) out[o++] = decoded[values[j]];
       }
     };
   }
-  return (out, indices) => {
-    let o = 0;
-    for (let i = 0; i < indices.length; i++) {
-      const from = clampRow(indices[i], rows) * width;
-      for (let j = from; j < from + width; j++)
-        out[o++] = decode === undefined ? values[j] : decodeOne(values[j], decode);
+  const raw: TableGatherer = (out, o, indices, from, to) => {
+    for (let i = from; i < to; i++) {
+      const row = clampRow(indices[i], rows) * width;
+      for (let j = row; j < row + width; j++) out[o++] = values[j];
     }
   };
+  if (decode === undefined) return raw;
+  return (out, o, indices, from, to) => {
+    raw(out, o, indices, from, to);
+    for (let end = o + (to - from) * width; o < end; o++) out[o] = decodeOne(out[o], decode);
+  };
+}
+
+/**
+ * Gathers for all particles, `count` indices each. `partner` names a particle before it that probably has the same
+ * indices (an antithetic one): if so its rows, which are in cache and decoded, are copied.
+ */
+export function gatherForAll(
+  gatherer: TableGatherer,
+  width: number,
+  out: HostArray,
+  indices: HostArray,
+  count: number,
+  partner: (particle: number) => number,
+): void {
+  for (let p = 0; p * count < indices.length; p++) {
+    const other = partner(p);
+    let same = other !== p;
+    for (let i = 0; same && i < count; i++) same = indices[p * count + i] === indices[other * count + i];
+    const size = count * width;
+    if (same) out.copyWithin(p * size, other * size, (other + 1) * size);
+    else gatherer(out, p * size, indices, p * count, (p + 1) * count);
+  }
 }

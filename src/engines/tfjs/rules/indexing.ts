@@ -1,6 +1,7 @@
 /** Rules of gather and scatter-add. */
-import { sizeOf } from '../../../graph/ir';
-import { gatherRows, scatterAddRows, tableGatherer, type Decode } from '../host/gather';
+import type { DataTable } from '../../../contracts';
+import { sizeOf, type Node, type Shape } from '../../../graph/ir';
+import { gatherForAll, gatherRows, scatterAddRows, tableGatherer, type Decode } from '../host/gather';
 import { anyBatched, type Lowering, type Result, type Value } from '../lowering';
 import { binaryKernel } from './elementwise';
 import type { Rule } from './rule';
@@ -51,21 +52,22 @@ const gather: Rule<'gather'> = (l, node, [lazyOperand, lazyIndices]) => {
 /** Rows of a table by indices, decoded on the way. Host memory only. */
 export function gatherTable(
   l: Lowering,
-  node: { readonly type: { readonly shape: readonly number[] } },
-  table: Parameters<typeof tableGatherer>[0],
-  indices: Value,
+  node: Node,
+  table: DataTable,
+  lazyIndices: Value,
+  indexShape: Shape,
   decode: Decode | undefined,
 ): Value {
+  const indices = l.full(lazyIndices, indexShape);
   const dtype = decode !== undefined || table.dtype === 'float32' ? 'float32' : 'int32';
   const gatherer = tableGatherer(table, decode);
-  return l.host(
-    `gather ${table.name}`,
-    [indices],
-    { shape: node.type.shape, dtype, batched: indices.batched },
-    (out, [index]) => {
-      gatherer(out, index);
-    },
-  );
+  const width = table.values.length / table.rows;
+  const count = sizeOf(indices.shape);
+  const result: Result = { shape: node.type.shape, dtype, batched: indices.batched };
+  return l.host(`gather ${table.name}`, [indices], result, (out, [index], { drawer }) => {
+    if (!indices.batched) gatherer(out, 0, index, 0, count);
+    else gatherForAll(gatherer, width, out, index, count, (p) => drawer?.source(p, true) ?? p);
+  });
 }
 
 const scatterAdd: Rule<'scatterAdd'> = (l, node, [lazyIndices, lazyUpdates]) => {

@@ -1,0 +1,64 @@
+/**
+ * The engines that conformance tests run on. One that is not installed is skipped and listed at the end, unless
+ * OUTERLOOP_REQUIRE (names, separated by commas) asks for it: then its tests fail.
+ */
+import { createEngine, TfjsEngine, type GraphEngine } from '../../src/engines';
+
+export interface EngineUnderTest {
+  readonly name: string;
+  open(): Promise<GraphEngine>;
+  /** float64 throughout: no tolerance for float32. */
+  readonly exact: boolean;
+  /** A particle's bits do not depend on which other particles a call names. */
+  readonly independent: boolean;
+}
+
+function named(name: string, properties: { readonly exact?: boolean; readonly independent?: boolean } = {}) {
+  const { exact = false, independent = true } = properties;
+  return { name, exact, independent, open: async () => (await createEngine(name)).engine };
+}
+
+/** Optional engines and the package that each needs. */
+const OPTIONAL = [
+  // TensorFlow splits products by the number of rows, so that sums of other lengths are formed.
+  { engine: named('tfjs:node', { independent: false }), package: '@tensorflow/tfjs-node' },
+  { engine: named('tfjs:node-gpu', { independent: false }), package: '@tensorflow/tfjs-node-gpu' },
+] as const;
+
+const required = (process.env['OUTERLOOP_REQUIRE'] ?? '').split(',').filter((name) => name !== '');
+
+function installed(packageName: string): boolean {
+  try {
+    require.resolve(packageName);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+export const SKIPPED_ENGINES: readonly string[] = OPTIONAL.filter(
+  (row) => !installed(row.package) && !required.includes(row.engine.name),
+).map((row) => row.engine.name);
+
+/** The cpu backend as if its memory were a GPU's: the calls that tfjs:node and GPUs get, on every machine. */
+const OPAQUE: EngineUnderTest = {
+  name: 'tfjs:cpu by kernels alone',
+  exact: false,
+  independent: true,
+  open: () => TfjsEngine.open('tfjs:cpu', 'cpu', { memory: 'opaque' }),
+};
+
+export const ENGINES: readonly EngineUnderTest[] = [
+  named('reference', { exact: true }),
+  named('tfjs:cpu'),
+  OPAQUE,
+  named('tfjs:wasm'),
+  ...OPTIONAL.map((row) => row.engine).filter(({ name }) => !SKIPPED_ENGINES.includes(name)),
+];
+
+/** Call once in a test file: says at its end which engines did not run. */
+export function reportSkippedEngines(): void {
+  afterAll(() => {
+    if (SKIPPED_ENGINES.length > 0) console.info(`engines not tested here: ${SKIPPED_ENGINES.join(', ')}`);
+  });
+}
