@@ -201,6 +201,21 @@ describe('a zero cotangent away from the pole', () => {
   });
 });
 
+describe('atan2 at the origin', () => {
+  it('has second derivatives 0', () => {
+    const reverse = vjpGraph(makeGraph('origin', [float(), float()], op('atan2')));
+    const at = [SCALAR, SCALAR, ONE];
+    for (const second of [
+      evaluate(vjpGraph(reverse), [...at, SCALAR, ONE, ONE]),
+      evaluate(jvpGraph(reverse), [...at, ONE, ONE, SCALAR]),
+    ]) {
+      // After the graph's outputs: by both operands and the cotangent, or of the value (skipped) and both cotangents.
+      for (const [value] of second.slice(4)) expect(Math.abs(value)).toBe(0);
+    }
+    expect(Math.abs(evaluate(vjpGraph(reverse), [...at, SCALAR, ONE, ONE])[3][0])).toBe(0);
+  });
+});
+
 describe('ties of reduceMax and reduceMin', () => {
   it.each(['reduceMax', 'reduceMin'] as const)('%s shares equally', (name) => {
     const graph = makeGraph(name, [float(2, 3)], (b, x) => b.emit(name, [x], { axes: [1] }));

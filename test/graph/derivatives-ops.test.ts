@@ -264,7 +264,7 @@ const ROWS: { readonly [P in OpName]: readonly Row[] } = {
     matrix((b, x) => b.emit('slice', [x], { begin: [1, 0], size: [2, 2], strides: [1, 3] }), 'strides'),
     matrix((b, x) => b.emit('slice', [x], { begin: [0, 1], size: [2, 1], strides: [2, 2] }), 'an inner part'),
     matrix((b, x) => {
-      const empty = b.emit('slice', [x], { begin: [3, 0], size: [0, 4], strides: [1, 1] });
+      const empty = b.emit('slice', [x], { begin: [5, 0], size: [0, 4], strides: [3, 1] });
       return b.op('add', b.reduceSum(empty, [0]), b.reduceSum(x, [0]));
     }, 'nothing'),
   ],
