@@ -57,15 +57,19 @@ export function compileInterpreter(graph: Graph, options: InterpreterOptions = {
     else kernels.push(kernel);
   });
 
+  const inputs = graph.inputs.map((id) => {
+    const { type } = graph.nodes[id];
+    return { id, type, size: sizeOf(type.shape) };
+  });
+
   return {
     graph,
     run(feeds, context) {
       if (feeds.length !== graph.inputs.length) {
         throw new ShapeError(`${graph.name}: expected ${graph.inputs.length} feeds, got ${feeds.length}.`);
       }
-      graph.inputs.forEach((id, i) => {
-        const { type } = graph.nodes[id];
-        const size = sizeOf(type.shape);
+      for (let i = 0; i < feeds.length; i++) {
+        const { id, type, size } = inputs[i];
         if (feeds[i].length !== size) {
           throw new ShapeError(
             `${graph.name}: feed ${i} is ${formatType(type)}, expected ${size} numbers, got ${feeds[i].length}.`,
@@ -73,7 +77,7 @@ export function compileInterpreter(graph: Graph, options: InterpreterOptions = {
         }
         const rounds = floats === 'float32' && type.dtype === 'float32' && feeds[i].BYTES_PER_ELEMENT !== 4;
         values[id] = rounds ? Float32Array.from(feeds[i]) : feeds[i];
-      });
+      }
       for (const kernel of kernels) kernel(values, context);
       // Copies: a run's results stay as they are when the next run overwrites the buffers, and may be fed to it.
       return graph.outputs.map((id) => {

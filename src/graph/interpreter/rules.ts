@@ -26,15 +26,21 @@ function unary(f: Unary): (site: Site<OpName>) => Kernel {
 }
 
 function binary(f: Binary, onInt: Binary = f): (site: Site<OpName>) => Kernel {
+  const loop = (fn: Binary) => (x: Value, y: Value, out: Value) => {
+    for (let i = 0; i < out.length; i++) out[i] = fn(x[i], y[i]);
+  };
+  return binaryLoop(loop(f), loop(onInt));
+}
+
+type BinaryLoop = (x: Value, y: Value, out: Value) => void;
+
+/** Loops written out, for the ops that small problems mostly consist of: no call per element. */
+function binaryLoop(loop: BinaryLoop, onInt = loop): (site: Site<OpName>) => Kernel {
   return (site) => {
     const [a, b] = site.node.inputs;
     const out = site.buffer();
-    const fn = site.operands[0].dtype === 'int32' ? onInt : f;
-    return (values) => {
-      const x = values[a];
-      const y = values[b];
-      for (let i = 0; i < out.length; i++) out[i] = fn(x[i], y[i]);
-    };
+    const run = site.operands[0].dtype === 'int32' ? onInt : loop;
+    return (values) => run(values[a], values[b], out);
   };
 }
 
@@ -191,15 +197,37 @@ export const INTERPRETER_RULES: { readonly [P in OpName]: Rule<P> } = {
     return unary(from === 'float32' ? toInt32 : (x) => x)(site);
   },
 
-  add: binary((x, y) => x + y),
-  sub: binary((x, y) => x - y),
-  mul: binary((x, y) => x * y, Math.imul),
-  div: binary((x, y) => x / y, intDiv),
+  add: binaryLoop((x, y, out) => {
+    for (let i = 0; i < out.length; i++) out[i] = x[i] + y[i];
+  }),
+  sub: binaryLoop((x, y, out) => {
+    for (let i = 0; i < out.length; i++) out[i] = x[i] - y[i];
+  }),
+  mul: binaryLoop(
+    (x, y, out) => {
+      for (let i = 0; i < out.length; i++) out[i] = x[i] * y[i];
+    },
+    (x, y, out) => {
+      for (let i = 0; i < out.length; i++) out[i] = Math.imul(x[i], y[i]);
+    },
+  ),
+  div: binaryLoop(
+    (x, y, out) => {
+      for (let i = 0; i < out.length; i++) out[i] = x[i] / y[i];
+    },
+    (x, y, out) => {
+      for (let i = 0; i < out.length; i++) out[i] = intDiv(x[i], y[i]);
+    },
+  ),
   mod: binary(floorMod, intMod),
   pow: binary(Math.pow),
   atan2: binary(Math.atan2),
-  max: binary(Math.max),
-  min: binary(Math.min),
+  max: binaryLoop((x, y, out) => {
+    for (let i = 0; i < out.length; i++) out[i] = Math.max(x[i], y[i]);
+  }),
+  min: binaryLoop((x, y, out) => {
+    for (let i = 0; i < out.length; i++) out[i] = Math.min(x[i], y[i]);
+  }),
   eq: compare((x, y) => x === y),
   ne: compare((x, y) => x !== y),
   lt: compare((x, y) => x < y),
