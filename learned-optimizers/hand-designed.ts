@@ -27,6 +27,15 @@ function entries(hyper: Hyper<string>): [string, HyperParameter][] {
   return Object.entries(hyper);
 }
 
+/** Schedules with the horizon filled in where they leave something to it. */
+function overHorizon<K extends string>(hyper: Hyper<K>, horizon: number): Hyper<K> {
+  const bound = entries(hyper).map(([key, value]) => [
+    key,
+    isSchedule(value) ? (value.forHorizon?.(horizon) ?? value) : value,
+  ]);
+  return Object.fromEntries(bound) as Hyper<K>;
+}
+
 /** The wrapped numbers in natural units by their path in θ, and a curve for every schedule if the horizon is finite. */
 function describe(hyper: Hyper<string>, theta: TensorTree, horizon: number): ThetaDescription {
   return tf.tidy(() => {
@@ -71,13 +80,7 @@ export function handDesigned<K extends string>(
     name,
     initTheta: () => hyperTheta(hyper),
     optimizer: (theta) => make((t) => hyperValues(hyper, theta, t)),
-    describeTheta: (theta, horizon) => describe(hyper, theta, horizon),
-    forHorizon: (horizon) => {
-      const bound = entries(hyper).map(([key, value]) => [
-        key,
-        isSchedule(value) ? (value.forHorizon?.(horizon) ?? value) : value,
-      ]);
-      return handDesigned(name, Object.fromEntries(bound) as Hyper<K>, make);
-    },
+    describeTheta: (theta, horizon) => describe(overHorizon(hyper, horizon), theta, horizon),
+    forHorizon: (horizon) => handDesigned(name, overHorizon(hyper, horizon), make),
   };
 }

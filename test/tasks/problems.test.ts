@@ -87,10 +87,7 @@ describe('Lorenz (Li et al. 2023, §5.1)', () => {
     const starts: number[][] = [];
     const run = runnerOf(problem);
     for (let worker = 0; worker < 400; worker++) {
-      const [{ 'position.x': x, 'position.y': y, 'position.z': z, ...rest }] = runProblem(problem, {
-        steps: 0,
-        worker,
-      }).states;
+      const [{ 'position.x': x, 'position.y': y, 'position.z': z, ...rest }] = run({ steps: 0, worker }).states;
       starts.push([x[0], y[0], z[0]]);
       expect([rest['target.x'][0], rest['target.y'][0], rest['target.z'][0]]).toEqual(starts[worker]);
     }
