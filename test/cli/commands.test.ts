@@ -1,0 +1,295 @@
+/** The command line as a process: what it prints, what it writes, how it exits. */
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { CompiledSources, finished, temporaryFolder, type Finished } from '../outer/compiled';
+
+// Each test starts processes, on machines that may be busy.
+jest.setTimeout(120_000);
+
+const CLI = join('src', 'cli', 'main.js');
+let sources: CompiledSources;
+let folder: string;
+
+beforeAll(() => {
+  sources = new CompiledSources();
+  folder = temporaryFolder();
+});
+afterAll(() => {
+  sources.dispose();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const outerloop = (...args: string[]): Promise<Finished> => sources.run(CLI, args, { cwd: folder });
+
+const SMALL = ['train', 'quadratic', '--engine', 'reference', '--set', 'iterations=5', '--set', 'pairs=4'];
+
+function lines(path: string): Record<string, unknown>[] {
+  return readFileSync(path, 'utf8')
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+}
+
+const withoutTime = (path: string): Record<string, unknown>[] => lines(path).map(({ wallSeconds: _, ...line }) => line);
+
+describe('a whole run', () => {
+  let run: Finished;
+  beforeAll(async () => {
+    run = await outerloop(...SMALL, '--out', 'first');
+  });
+
+  test('shows progress on standard error and the outcome on standard output', () => {
+    expect(run.code).toBe(0);
+    expect(run.stderr).toContain('problem quadratic, engine reference');
+    expect(run.stderr).toMatch(/5\/5 \| meta-loss [\d.]+/);
+    expect(run.stdout).toMatch(/before .*after/);
+    expect(run.stdout).toMatch(/mean loss +│ [\d.]+ ± 0\.0000 \(n = 1\)/);
+    expect(run.stdout).toContain(`run:    first\nreport: ${join('first', 'report.html')}\n`);
+    expect(run.stdout + run.stderr).not.toContain('\u001b');
+  });
+
+  test('leaves configuration, metrics, checkpoint, summary and report', () => {
+    const read = (name: string): Record<string, unknown> =>
+      JSON.parse(readFileSync(join(folder, 'first', name), 'utf8')) as Record<string, unknown>;
+    expect(read('config.json')).toMatchObject({ preset: 'quadratic', engine: 'reference', iterations: 5 });
+    expect(read('summary.json')).toMatchObject({
+      metric: 'mean loss',
+      engine: 'reference',
+      innerSteps: 5 * 2 * 4 * 10,
+    });
+    expect(lines(join(folder, 'first', 'metrics.jsonl')).map((line) => line.iteration)).toEqual([0, 1, 2, 3, 4]);
+    expect(readdirSync(join(folder, 'first', 'checkpoints'))).toEqual(['iteration-00000005.safetensors']);
+    expect(readFileSync(join(folder, 'first', 'report.html'), 'utf8')).toContain('<h1>quadratic</h1>');
+  });
+
+  test('config.json runs it again to the same bits; another seed gives others', async () => {
+    expect((await outerloop('train', join('first', 'config.json'), '--quiet', '--out', 'again')).code).toBe(0);
+    expect((await outerloop(...SMALL, '--seed', '1', '--quiet', '--out', 'other')).code).toBe(0);
+    const metrics = (name: string): unknown => withoutTime(join(folder, name, 'metrics.jsonl'));
+    expect(metrics('again')).toEqual(metrics('first'));
+    expect(metrics('other')).not.toEqual(metrics('first'));
+  });
+
+  test('evaluate judges it again to the same number', async () => {
+    const { code, stdout } = await outerloop('evaluate', 'first', '--json');
+    expect(code).toBe(0);
+    const { after } = JSON.parse(readFileSync(join(folder, 'first', 'summary.json'), 'utf8')) as {
+      after: { mean: number };
+    };
+    expect((JSON.parse(stdout) as { mean: number }).mean).toBe(after.mean);
+  });
+
+  test('report writes the same page again', async () => {
+    const path = join(folder, 'first', 'report.html');
+    const before = readFileSync(path, 'utf8');
+    rmSync(path);
+    expect(await outerloop('report', 'first')).toMatchObject({
+      code: 0,
+      stdout: `report: ${join('first', 'report.html')}\n`,
+    });
+    expect(readFileSync(path, 'utf8')).toBe(before);
+  });
+
+  test('a folder that holds a run is not used twice', async () => {
+    const { code, stderr } = await outerloop(...SMALL, '--out', 'first');
+    expect(code).toBe(2);
+    expect(stderr).toBe(
+      'error: first holds a run already. Go on with it by `outerloop resume first`, or choose another folder.\n',
+    );
+  });
+});
+
+test('--json prints one object a line and nothing else', async () => {
+  const { code, stdout, stderr } = await outerloop(...SMALL, '--json', '--out', 'json');
+  expect(code).toBe(0);
+  expect(stderr).toBe('');
+  const events = stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { type: string });
+  expect(events.filter(({ type }) => type === 'iteration')).toHaveLength(5);
+  expect(events.at(-1)).toMatchObject({ type: 'summary', metric: 'mean loss' });
+});
+
+test('Ctrl-C writes a checkpoint, says how to resume, and the resumed run ends with the same bits', async () => {
+  const long = ['train', 'quadratic', '--engine', 'reference', '--set', 'iterations=400', '--set', 'pairs=8'];
+  const child = sources.start(CLI, [...long, '--out', 'stopped'], { cwd: folder });
+  child.stderr?.on('data', (chunk: Buffer) => {
+    if (/\d+\/400/.test(chunk.toString())) child.kill('SIGINT');
+  });
+  const stopped = await finished(child);
+  expect(stopped.code).toBe(130);
+  expect(stopped.stderr).toContain('resume with: outerloop resume stopped');
+  const done = lines(join(folder, 'stopped', 'metrics.jsonl')).length;
+  expect(done).toBeLessThan(400);
+  expect((await outerloop('resume', 'stopped', '--quiet')).code).toBe(0);
+  expect((await outerloop(...long, '--quiet', '--out', 'whole')).code).toBe(0);
+  expect(withoutTime(join(folder, 'stopped', 'metrics.jsonl'))).toEqual(
+    withoutTime(join(folder, 'whole', 'metrics.jsonl')),
+  );
+});
+
+test('list names everything that a configuration may name', async () => {
+  const { code, stdout } = await outerloop('list', '--json');
+  expect(code).toBe(0);
+  const listed = JSON.parse(stdout) as Record<string, Record<string, string>>;
+  expect(Object.keys(listed.preset)).toEqual(
+    expect.arrayContaining(['mnist-lr', 'mnist-lr-paper', 'influence-balancing', 'lorenz', 'quadratic']),
+  );
+  expect(Object.keys(listed.estimator)).toEqual(['full-es', 'gpes', 'nres', 'pes', 'truncated-es']);
+  // Nothing is listed without a word on what it is.
+  for (const [kind, things] of Object.entries(listed)) {
+    if (kind !== 'engine') for (const description of Object.values(things)) expect(description).not.toBe('');
+  }
+});
+
+test('doctor says what runs and why the rest does not', async () => {
+  const { code, stdout } = await outerloop('doctor', '--json');
+  expect(code).toBe(0);
+  const { engines } = JSON.parse(stdout) as { engines: { name: string; available: boolean; reason: string }[] };
+  const reference = engines.find(({ name }) => name === 'reference');
+  expect(reference).toMatchObject({ available: true });
+  for (const engine of engines) expect(engine.reason === '').toBe(engine.available);
+});
+
+test('help shows examples and exit codes', async () => {
+  const { code, stdout } = await outerloop('--help');
+  expect(code).toBe(0);
+  expect(stdout).toContain('outerloop train mnist-lr');
+  expect(stdout).toContain('130 interrupted');
+});
+
+describe('a mistake is one line, exit 2, and nothing is done', () => {
+  const FILES: Record<string, string> = {
+    'broken.yaml': 'estimator: [nres\n',
+    'empty.yaml': '',
+    'typo.yaml': 'preset: quadratic\nestimatr: nres\n',
+    'no-plugin.ts': 'export const x = 1;\n',
+    'broken.ts': 'export const plugin = ;\n',
+    'throws.ts': "throw new Error('boom');\n",
+    'reads.ts': step('const value = state.s.dataSync()[0]; return { state, loss: tf.scalar(value) };'),
+    'random.ts': step('return { state, loss: tf.sum(tf.randomUniform([2], 0, 1, "float32", 1)) };'),
+    'math-random.ts': step('return { state, loss: tf.add(tf.sum(state.s), Math.random()) };'),
+    'structure.ts': step('return { state: { other: state.s }, loss: tf.sum(state.s) };'),
+    'shape.ts': step('return { state: { s: tf.zeros([3]) }, loss: tf.sum(state.s) };'),
+    'dtype.ts': step('return { state: { s: tf.cast(state.s, "int32") }, loss: tf.sum(state.s) };'),
+    'vector-loss.ts': step('return { state, loss: state.s };'),
+    'kernel.ts': step('return { state, loss: tf.sum(tf.spectral.fft(tf.complex(state.s, state.s)).abs()) };'),
+    'nested.ts': step(
+      'const f = (x) => tf.sum(tf.square(x)); const g = tf.grad((x) => tf.sum(tf.grad(f)(x))); return { state, loss: tf.sum(g(state.s)) };',
+    ),
+  };
+
+  /** A plugin with a problem `p` whose step is wrong in one way. */
+  function step(body: string): string {
+    return `import * as tf from '@tensorflow/tfjs';
+import { definePlugin } from 'outerloop';
+export const plugin = definePlugin(({ problem }) => {
+  problem('p', () => ({
+    name: 'p',
+    horizon: 10,
+    initTheta: () => ({ a: tf.scalar(0) }),
+    initState: () => ({ s: tf.ones([2]) }),
+    step: (theta: any, state: any, inner: any) => { ${body} },
+  }));
+});
+`;
+  }
+
+  beforeAll(() => {
+    for (const [name, text] of Object.entries(FILES)) writeFileSync(join(folder, name), text);
+    mkdirSync(join(folder, 'full'));
+    writeFileSync(join(folder, 'full', 'notes.txt'), 'mine');
+    writeFileSync(join(folder, 'a-file'), '');
+  });
+
+  const plugin = (file: string): string[] => {
+    const problem = ['--set', 'problem=p', '--set', 'estimator=nres', '--set', 'pairs=2', '--set', 'sigma=0.1'];
+    return ['train', 'quadratic', '--plugin', file, ...problem, '--set', 'window=5', '--set', 'horizon=10'];
+  };
+  const changed = (...sets: string[]): string[] => ['train', 'mnist-lr', ...sets.flatMap((set) => ['--set', set])];
+
+  test.each<[string, string[], (string | RegExp)[]]>([
+    ['preset', ['train', 'mnst-lr'], ['unknown preset "mnst-lr"', '"mnist-lr"']],
+    ['task', changed('task=mpl'), ['unknown task "mpl"', 'mlp']],
+    ['estimator', changed('estimator=pess'), ['unknown estimator "pess"', '"pes"']],
+    ['engine', ['train', 'mnist-lr', '--engine', 'wasm'], ['unknown engine "wasm"', '"tfjs:wasm"']],
+    ['key', changed('pair=3'), ['unknown key "pair"', '"pairs"']],
+    ['key of an estimator', changed('estimator.sigmas=3'), ['estimator.sigmas', 'estimator.sigma']],
+    ['key in a file', ['train', 'typo.yaml'], ['estimatr', 'estimator']],
+    ['type', changed('pairs=many'), ['estimator.pairs: expected', 'got "many"']],
+    ['range', changed('sigma=-1'), ['estimator.sigma: expected', 'got -1']],
+    [
+      'range of a wrapped number',
+      changed('optimizer.learningRate.initial=meta.log(-1)'),
+      ['expected a positive', '-1'],
+    ],
+    ['seed', ['train', 'mnist-lr', '--seed', '-3'], ['seed: expected', 'got -3']],
+    ['W does not divide T', changed('window=30'), ['estimator.window: expected a divisor of the horizon', 'got 30']],
+    [
+      'K is no multiple of W',
+      changed('estimator=gpes', 'pairs=4', 'sigma=0.1', 'window=20', 'estimator.noisePeriod=30'),
+      ['estimator.noisePeriod: expected a multiple', 'got 30'],
+    ],
+    ['metric', changed('objective.metric=accurcy'), ['objective.metric', '"accurcy"', 'accuracy']],
+    ['override without =', changed('pairs'), ['--set: expected key=value']],
+    ['YAML', ['train', 'broken.yaml'], ['broken.yaml: expected YAML']],
+    ['empty file', ['train', 'empty.yaml'], ['empty.yaml', 'an empty file']],
+    ['missing file', ['train', 'none.yaml'], ['none.yaml', 'ENOENT']],
+    ['missing plugin', ['train', 'quadratic', '--plugin', 'none.ts'], ['none.ts', 'no such file']],
+    [
+      'plugin that does not compile',
+      ['train', 'quadratic', '--plugin', 'broken.ts'],
+      ['broken.ts', 'does not compile'],
+    ],
+    [
+      'plugin that exports nothing',
+      ['train', 'quadratic', '--plugin', 'no-plugin.ts'],
+      ['no-plugin.ts', 'definePlugin'],
+    ],
+    ['plugin that throws', ['train', 'quadratic', '--plugin', 'throws.ts'], ['throws.ts', 'boom']],
+    ['step that reads a value', plugin('reads.ts'), [/reads\.ts:9:/, /value/]],
+    ['seeded tfjs randomness', plugin('random.ts'), [/random\.ts:9:/, 'inner.random']],
+    ['unkeyed randomness', plugin('math-random.ts'), ['inner.random']],
+    ['another structure', plugin('structure.ts'), ['"s"']],
+    ['another shape', plugin('shape.ts'), ['float32[2]', 'float32[3]']],
+    ['another dtype', plugin('dtype.ts'), ['float32[2]', 'int32[2]']],
+    ['loss that is no scalar', plugin('vector-loss.ts'), ['loss', 'float32[2]']],
+    ['kernel that the graph lacks', plugin('kernel.ts'), [/Complex|FFT/, /kernel\.ts:9:/]],
+    ['nested tfjs gradient', plugin('nested.ts'), ['inner.grad', /nested\.ts:9:/]],
+    ['folder that is not empty', ['train', 'quadratic', '--out', 'full'], ['full is not empty (notes.txt)']],
+    ['folder that is a file', ['train', 'quadratic', '--out', 'a-file'], ['a-file']],
+    ['folder that cannot be made', ['train', 'quadratic', '--out', join('a-file', 'x')], ['a-file']],
+    ['resume of nothing', ['resume', 'nothing'], ['nothing holds no run']],
+    ['engine that cannot run', ['train', 'mnist-lr', '--engine', 'tfjs:node-gpu'], ['tfjs:node-gpu', 'npm install']],
+    ['command', ['trian'], ['trian', 'train']],
+    ['flag', ['train', 'quadratic', '--ouy', 'x'], ['--ouy']],
+    ['flag value', ['evaluate', 'nothing', '--particles', '0'], [/nothing holds no run|--particles/]],
+  ])('%s', async (_, args, expected) => {
+    const { code, stdout, stderr } = await outerloop(...args);
+    for (const part of expected)
+      expect(stderr).toMatch(part instanceof RegExp ? part : new RegExp(part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')));
+    expect(stdout).toBe('');
+    expect(code).toBe(2);
+    const complaint = stderr.split('\n').filter((line) => line !== '' && !line.startsWith('(Did you mean'));
+    expect(complaint.filter((line) => line.startsWith('error: '))).toHaveLength(1);
+    expect(complaint.every((line) => !/^\s+at /.test(line))).toBe(true);
+    expect(existsSync(join(folder, 'runs'))).toBe(false);
+  });
+
+  test('--verbose adds the stack', async () => {
+    const { stderr } = await outerloop('train', 'mnst-lr', '--verbose');
+    expect(stderr).toMatch(/^error: unknown preset.*\n[\s\S]*\n\s+at /);
+  });
+});
+
+test('a damaged checkpoint is named, and the way on', async () => {
+  expect((await outerloop(...SMALL, '--quiet', '--out', 'damaged')).code).toBe(0);
+  const path = join(folder, 'damaged', 'checkpoints', 'iteration-00000005.safetensors');
+  const bytes = readFileSync(path);
+  bytes[bytes.length - 3] ^= 0x40;
+  writeFileSync(path, bytes);
+  const { code, stderr } = await outerloop('resume', 'damaged');
+  expect(code).toBe(2);
+  expect(stderr).toMatch(/^error: .*iteration-00000005\.safetensors.*damaged.*--checkpoint/);
+});
