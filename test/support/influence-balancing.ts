@@ -48,3 +48,11 @@ export function rtrl(rate: number, iterations: number): Float64Array {
   }
   return thetas;
 }
+
+/** PES with 500 pairs, least and most logged loss of 40 seeds: [iteration, least, most]. */
+export const pesRange = [
+  [500, 1.2e-3, 5.8e-2],
+  [1000, 1.9e-7, 1.3e-4],
+  [2000, 2.9e-15, 9.8e-9],
+  [3000, 1e-22, 4e-12],
+] as const;

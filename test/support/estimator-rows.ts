@@ -1,0 +1,74 @@
+/** The conformance table of the evolutionary estimators: a new one is one row here. */
+import type { GradientEstimator } from '../../src/contracts';
+import { fullEs, gpes, nres, pes, truncatedEs } from '../../meta-trainers';
+import type { Shaping } from '../../meta-trainers/estimators/shaping';
+
+export const HORIZON = 12;
+export const WINDOW = 3;
+
+export interface CommonSettings {
+  readonly pairs: number;
+  readonly sigma: number;
+  readonly shaping?: Shaping;
+  readonly clip?: number;
+}
+export interface StartSettings {
+  readonly lockstep?: boolean;
+  readonly offsets?: 'stratified' | 'independent';
+}
+
+export interface EstimatorRow {
+  readonly label: string;
+  /** As registered. */
+  readonly name: string;
+  readonly make: (settings: CommonSettings & StartSettings) => GradientEstimator;
+  /** Inner steps that one noise lasts. */
+  readonly noisePeriod: number;
+  /** Since when a window's particles are perturbed: what the estimate's mean is the gradient of. */
+  readonly perturbed: 'persistent' | 'truncated';
+  /** Inner steps that one estimate scores. */
+  readonly scoredSteps: number;
+  readonly particlesPerPair: 2 | 3;
+  readonly canUnlock: boolean;
+}
+
+const window = WINDOW;
+const persistent = { perturbed: 'persistent', particlesPerPair: 2, scoredSteps: WINDOW, canUnlock: true } as const;
+
+export const estimatorRows: readonly EstimatorRow[] = [
+  {
+    ...persistent,
+    label: 'full-es',
+    name: 'full-es',
+    make: ({ lockstep: _lockstep, offsets: _offsets, ...settings }) => fullEs(settings),
+    noisePeriod: HORIZON,
+    scoredSteps: HORIZON,
+    canUnlock: false,
+  },
+  {
+    label: 'truncated-es',
+    name: 'truncated-es',
+    make: (settings) => truncatedEs({ ...settings, window }),
+    noisePeriod: WINDOW,
+    perturbed: 'truncated',
+    scoredSteps: WINDOW,
+    particlesPerPair: 3,
+    canUnlock: true,
+  },
+  { ...persistent, label: 'pes', name: 'pes', make: (settings) => pes({ ...settings, window }), noisePeriod: WINDOW },
+  // 6 divides the horizon 12, 9 does not.
+  ...[6, 9].map((noisePeriod) => ({
+    ...persistent,
+    label: `gpes, K=${noisePeriod}`,
+    name: 'gpes',
+    make: (settings: CommonSettings & StartSettings) => gpes({ ...settings, window, noisePeriod }),
+    noisePeriod,
+  })),
+  {
+    ...persistent,
+    label: 'nres',
+    name: 'nres',
+    make: (settings) => nres({ ...settings, window }),
+    noisePeriod: HORIZON,
+  },
+];
