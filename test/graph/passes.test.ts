@@ -209,6 +209,11 @@ describe('canonicalise', () => {
       (b) => b.emit('matmul', [cube(b), cubeOf(b)], { transposeA: false, transposeB: true }),
     ],
     [
+      'a transpose of a transposed right operand cancels its flag',
+      (b) => b.emit('matmul', [cube(b), transpose(b, cubeOf(b), 0, 2, 1)], { transposeA: true, transposeB: true }),
+      (b) => b.emit('matmul', [cube(b), cubeOf(b)], { transposeA: true, transposeB: false }),
+    ],
+    [
       'a transpose of a transposed operand cancels its flag',
       (b) => b.emit('matmul', [transpose(b, cube(b), 0, 2, 1), cubeOf(b)], { transposeA: true, transposeB: true }),
       (b) => b.emit('matmul', [cube(b), cubeOf(b)], { transposeA: false, transposeB: true }),
@@ -252,6 +257,21 @@ describe('canonicalise', () => {
     ['float32 → int32 → float32', (b, x) => cast(b, x, 'int32', 'float32'), 'it truncates'],
     ['uint8 stays out', (b, x) => cast(b, x, 'bool', 'float32'), 'x is not 0 or 1'],
     ['√(x·x)', (b, x) => b.op('sqrt', b.op('mul', x, x)), 'x·x rounds and overflows'],
+    [
+      'x + (−0, 0, −0)',
+      (b, x) => b.op('add', x, b.constant(Float32Array.of(-0, 0, -0), [3], 'float32')),
+      '0 is not −0',
+    ],
+    [
+      'an outer product',
+      (b, x, y) => b.op('mul', b.broadcast(b.emit('reshape', [x], { shape: [3, 1] }), [3, 3]), b.broadcast(y, [3, 3])),
+      'neither operand holds the other',
+    ],
+    [
+      'reverses of different axes',
+      (b) => b.emit('reverse', [b.emit('reverse', [cube(b)], { axes: [0] })], { axes: [1] }),
+      'both count',
+    ],
     ['x = x', (b, x) => b.op('eq', x, x), 'NaN is not equal to itself'],
     [
       '(−m)/(−n), int32',
@@ -326,6 +346,13 @@ describe('cse', () => {
     ['inputs stay apart', (_: GraphBuilder, x: ValueId, y: ValueId) => [x, y], 2],
   ])('%s', (_, make, count) => {
     expect(distinct(make)).toBe(count);
+  });
+
+  test('constants whose hashes collide stay apart', () => {
+    // Both have the same 32-bit FNV-1a hash (found by search).
+    const pair = (a: number) => Int32Array.of(a, 7 * a + 1);
+    expect(distinct((b) => [26640, 67060].map((a) => b.constant(pair(a), [2], 'int32')))).toBe(2);
+    expect(distinct((b) => [26640, 26640].map((a) => b.constant(pair(a), [2], 'int32')))).toBe(1);
   });
 
   test('tables are equal by identity, not by name', () => {
