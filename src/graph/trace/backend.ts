@@ -44,9 +44,9 @@ export class TraceBackend extends tf.KernelBackend {
     const { dataId, shape, dtype } = tensor;
     const entry = this.entries.get(dataId);
     if (entry === undefined) {
-      return session.constant(dataId, tf.engine().readSync(dataId), shape, dtype);
+      return session.constant(dataId, () => tf.engine().readSync(dataId), shape, dtype);
     }
-    if (entry.kind === 'constant') return session.constant(dataId, entry.values, shape, dtype);
+    if (entry.kind === 'constant') return session.constant(dataId, () => entry.values, shape, dtype);
     if (entry.session !== session) {
       throw traceError(
         'a tensor of an earlier trace is used: everything that lasts from step to step must be in the state.',

@@ -4,8 +4,8 @@ import { TraceError } from '../../contracts';
 /** Deep enough to see past the frames of tfjs and its layers. */
 const STACK_DEPTH = 200;
 
-/** `file:line:column` at the end of a stack line, with or without parentheses around it. */
-const LOCATION = /\(?((?:file:\/\/)?[^()\s][^()]*?):(\d+):(\d+)\)?$/;
+/** `    at name (file:line:column)` or `    at file:line:column`; V8's format. */
+const FRAME = /^\s*at (?:.* \()?(?:async )?(?:file:\/\/)?(.+?):(\d+):(\d+)\)?$/;
 
 /** A frame of a package; a source map may move one of tfjs out of node_modules. */
 const PACKAGE = /[\\/]node_modules[\\/]|[\\/]tfjs(-[a-z]+)*[\\/]src[\\/]/;
@@ -17,10 +17,10 @@ interface Frame {
 
 function framesOf(stack: string): Frame[] {
   return stack.split('\n').flatMap((text) => {
-    const match = /^\s*at (?:.*? \()?/.test(text) ? LOCATION.exec(text.replace(/^\s*at (?:async )?/, '')) : null;
+    const match = FRAME.exec(text);
     if (match === null) return [];
-    const file = match[1].replace(/^.* \(/, '').replace(/^file:\/\//, '');
-    return [{ file, location: `${file}:${match[2]}:${match[3]}` }];
+    const [, file, line, column] = match;
+    return [{ file, location: `${file}:${line}:${column}` }];
   });
 }
 

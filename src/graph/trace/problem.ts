@@ -171,6 +171,9 @@ function typeOf(tensor: tf.Tensor): ValueType {
 
 function kindOf(value: unknown): string {
   if (value instanceof Promise) return 'a promise; it must not be async';
+  if (typeof value === 'object' && value !== null && 'dataId' in value) {
+    return 'a tensor of another TensorFlow.js; install @tensorflow/tfjs once, next to outerloop';
+  }
   return value === null ? 'null' : typeof value;
 }
 

@@ -96,7 +96,7 @@ function holdVariables(): { restore(): string | undefined } {
           engine.trackTensor(variable, owner!);
           owner?.incRef(dataId);
         }
-        owner?.disposeData(dataId);
+        if (owner?.disposeData(dataId) === true) engine.removeDataId(dataId, owner);
       }
       return offence;
     },

@@ -53,14 +53,14 @@ export class TraceSession {
   ) {}
 
   /** The constant that a data id holds, read as `shape` and `dtype`: tensors may share data and differ in both. */
-  constant(dataId: object, values: HostValues, shape: Shape, dtype: string): ValueId {
+  constant(dataId: object, read: () => HostValues, shape: Shape, dtype: string): ValueId {
     let known = this.constants.get(dataId);
     if (known === undefined) this.constants.set(dataId, (known = new Map<string, ValueId>()));
     const key = `${dtype}[${shape.join(',')}]`;
     let id = known.get(key);
     if (id === undefined) {
       const type = constantDType(dtype);
-      id = this.emitConstant(constantData(values, type), shape, type);
+      id = this.emitConstant(constantData(read(), type), shape, type);
       known.set(key, id);
       if (this.watched !== undefined && id >= this.watched) this.watchedLine ??= userLine();
     }

@@ -1,0 +1,11 @@
+export * from './builder';
+export * from './infer';
+export * from './interpreter';
+export * from './ir';
+export { jvp, jvpGraph } from './jvp';
+export * from './passes';
+export * from './print';
+export * from './program';
+export * from './trace';
+export * from './verify';
+export { vjp, vjpGraph, type Seed } from './vjp';
