@@ -380,6 +380,21 @@ const CASES: { readonly [P in OpName]: readonly Case<OpAttributes[P]>[] } = {
 
   matmul: [
     ...products(),
+    // Depth 7 and width 6: past what the loops are unrolled by, with a rest.
+    ...[false, true].map((transposeB) => ({
+      attributes: { transposeA: false, transposeB },
+      operands: [
+        f(
+          Array.from({ length: 21 }, (_, i) => ((i * 5) % 8) - 3.5),
+          [3, 7],
+        ),
+        f(
+          Array.from({ length: 42 }, (_, i) => ((i * 11) % 13) - 6),
+          transposeB ? [6, 7] : [7, 6],
+        ),
+      ],
+      tfjs: (a: tf.Tensor, b: tf.Tensor) => tf.matMul(a, b, false, transposeB),
+    })),
     {
       attributes: { transposeA: false, transposeB: false },
       operands: [
@@ -502,7 +517,7 @@ const CASES: { readonly [P in OpName]: readonly Case<OpAttributes[P]>[] } = {
   gather: [
     { attributes: none, operands: [OTHER, n([2, 0, 2, 1])], tfjs: (x, i) => tf.gather(x, i) },
     { attributes: none, operands: [OTHER, n([0, 1, 2, 2], [2, 2])], tfjs: (x, i) => tf.gather(x, i) },
-    { attributes: none, operands: [f([5, 6, 7]), n([-3, 9, 1])], exactly: [5, 7, 6] },
+    { attributes: none, operands: [f([5, 6, 7]), n([-3, 9, 1, 3, -1])], exactly: [5, 7, 6, 7, 5] },
     { attributes: none, operands: [f([5, 6, 7]), n([2], [])], exactly: [7] },
   ],
   scatterAdd: [
@@ -511,7 +526,7 @@ const CASES: { readonly [P in OpName]: readonly Case<OpAttributes[P]>[] } = {
       operands: [n([1, 3, 1]), f([1, 2, 3, 4, 5, 6], [3, 2])],
       tfjs: (i, x) => tf.scatterND(tf.reshape(i, [3, 1]), x, [4, 2]),
     },
-    { attributes: { rows: 2 }, operands: [n([-1, 5, 1]), f([1, 2, 4])], exactly: [1, 6] },
+    { attributes: { rows: 2 }, operands: [n([-1, 5, 1, 2]), f([1, 2, 4, 8])], exactly: [1, 14] },
     { attributes: { rows: 3 }, operands: [n([2, 2], [2]), n([MAX, 1], [2])], exactly: [0, 0, MIN] },
     { attributes: { rows: 2 }, operands: [n([1], []), f([3, 4], [2])], exactly: [0, 0, 3, 4] },
   ],
