@@ -1,0 +1,69 @@
+/** The estimators on engines: the linear system as a traced problem, against the definition in plain float64. */
+import * as tf from '@tensorflow/tfjs';
+import type { TensorTree, UnrolledProblem } from '../../src/contracts';
+import { createEngine } from '../../src/engines';
+import { byHand } from '../support/estimator-by-hand';
+import { estimatorRows, HORIZON } from '../support/estimator-rows';
+import { linearProblem, linearSystem, type LinearSystem } from '../support/linear-program';
+
+const SIGMA = 0.5;
+const SEED = 4;
+const PAIRS = 5;
+
+/** The constants as float32 holds them, as a graph does. */
+function rounded(system: LinearSystem): LinearSystem {
+  const rows = (matrix: LinearSystem['a']): number[][] => matrix.map((row) => row.map(Math.fround));
+  return {
+    ...system,
+    a: rows(system.a),
+    b: rows(system.b),
+    start: system.start.map(Math.fround),
+    target: system.target.map(Math.fround),
+  };
+}
+
+function traced(system: LinearSystem): UnrolledProblem {
+  const matrix = (rows: LinearSystem['a']): tf.Tensor2D => tf.tensor2d(rows.map((row) => [...row]));
+  const times = (rows: LinearSystem['a'], x: tf.Tensor): tf.Tensor =>
+    tf.sum(tf.mul(matrix(rows), tf.reshape(x, [1, rows[0].length])), 1);
+  return {
+    name: 'linear',
+    horizon: system.horizon,
+    initTheta: () => tf.tensor1d([0.3, -0.4]),
+    initState: () => tf.tensor1d([...system.start]),
+    step: (theta: TensorTree, state: TensorTree) => {
+      const next = tf.add(times(system.a, state as tf.Tensor), times(system.b, theta as tf.Tensor));
+      const loss = tf.cos(tf.sum(tf.mul(next, tf.tensor1d([...system.target]))));
+      return { state: next, loss, metrics: { metric: tf.reshape(tf.slice(next, 0, 1), []) } };
+    },
+  };
+}
+
+// reference: float64 but for ξ in float32. tfjs: states and losses in float32, 6e-8 relative a step over 12 steps, in
+// sums of losses of size 3 that are divided by 2σW.
+describe.each([
+  ['reference', 2e-6],
+  ['tfjs:cpu', 2e-5],
+])('%s', (name, tolerance) => {
+  it.each(estimatorRows)('$label: every estimate is its definition', async (row) => {
+    const system = rounded(linearSystem('cosine', HORIZON));
+    const { engine } = await createEngine(name);
+    const program = await engine.compile(traced(system));
+    const estimator = row.make({ pairs: PAIRS, sigma: SIGMA });
+    const population = await estimator.populate(program, SEED);
+    const thetas = Array.from({ length: 7 }, (_, i) => Float64Array.of(0.3 + 0.05 * i, -0.4 - 0.02 * i));
+    const estimates = [await estimator.estimate(thetas[0], population, 0)];
+    const offsets = Array.from((await population.save()).phases.data, (t) => t - row.scoredSteps);
+    for (let i = 1; i < thetas.length; i++) estimates.push(await estimator.estimate(thetas[i], population, i));
+    const truth = byHand({ problem: linearProblem(system), row, sigma: SIGMA, seed: SEED, offsets, thetas });
+    estimates.forEach((estimate, i) => {
+      estimate.gradient.forEach((g, k) => expect(Math.abs(g - truth[i].gradient[k])).toBeLessThan(tolerance));
+      expect(Math.abs(estimate.meanLoss - truth[i].meanLoss)).toBeLessThan(tolerance);
+      expect(Math.abs(estimate.metrics.metric - truth[i].metric)).toBeLessThan(tolerance);
+      expect(estimate.burnInSteps).toBe(truth[i].burnInSteps);
+    });
+    await population.dispose();
+    await program.dispose();
+    await engine.dispose();
+  });
+});
