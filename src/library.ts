@@ -12,8 +12,10 @@ import {
   type UnrolledProblem,
 } from './contracts';
 import {
+  checkWith,
   describeTheta,
   executeRun,
+  objectiveSchema,
   resolveConfig,
   unroll,
   type Objective,
@@ -59,7 +61,7 @@ interface CommonOptions {
 export interface TuneTaskOptions extends CommonOptions {
   readonly task: Awaitable<Task>;
   readonly optimizer: Awaitable<LearnedOptimizer>;
-  /** By default the mean validation loss. */
+  /** By default the training loss at every step. */
   readonly objective?: Partial<Objective>;
   /** Inner steps of an episode. */
   readonly horizon: number;
@@ -84,7 +86,6 @@ export interface TuneResult extends RunResult {
   report(path: string): Promise<void>;
 }
 
-const DEFAULT_OBJECTIVE: Objective = { metric: 'loss', split: 'validation', over: 'mean' };
 const DEFAULT_CHECKPOINT = { seconds: 60, keep: 5 };
 
 interface BuiltProblem {
@@ -111,7 +112,7 @@ async function buildProblem(options: TuneOptions): Promise<BuiltProblem> {
   }
   const [task, given] = await Promise.all([options.task, options.optimizer]);
   const { horizon } = options;
-  const objective = { ...DEFAULT_OBJECTIVE, ...options.objective };
+  const objective = checkWith(objectiveSchema, options.objective ?? {}, 'objective');
   const { particles } = options.evaluation ?? {};
   const problem = unroll({ task, optimizer: given, objective, horizon, evaluation: { particles } });
   const optimizer = given.forHorizon?.(horizon) ?? given;

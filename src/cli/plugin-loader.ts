@@ -87,14 +87,21 @@ const ANSI = /\u001b\[[0-9;]*m/g;
 function explain(error: unknown, file: string): string {
   if (!(error instanceof Error)) return String(error);
   const text = error.message.replace(ANSI, '');
-  // swc draws: "  × Expected ';'", then a frame headed "╭─[file:line:column]".
+  // swc draws "× Expected ';'", then a frame headed "╭─[file:line:1]": the line counts, the column never does.
   const syntax = /^\s*[×x]\s*(.+)$/m.exec(text)?.[1];
-  const frame = /\[([^\]\n]+:\d+:\d+)\]/.exec(text)?.[1] ?? /^:(\d+:\d+)/m.exec(text)?.[1];
+  const frame = /\[([^\]\n]+:\d+):\d+\]/.exec(text)?.[1];
   if (syntax !== undefined) return frame === undefined ? syntax : `${syntax.replace(/\.$/, '')} (at ${shown(frame)})`;
+  // Node puts the place of a JavaScript syntax error first.
+  const head = new RegExp(`^(${escaped(file)}:\\d+)$`, 'm').exec(error.stack ?? '')?.[1];
+  if (error instanceof SyntaxError && head !== undefined) return `${text.split('\n')[0]} (at ${shown(head)})`;
   const line = (error.stack ?? '').split('\n').find((frameLine) => frameLine.includes(file));
   const place = line === undefined ? undefined : /\(?([^()\s]+:\d+:\d+)\)?$/.exec(line)?.[1];
   const message = text.split('\n')[0].replace(/\.$/, '');
   return place === undefined ? message : `${message} (at ${shown(place)})`;
+}
+
+function escaped(text: string): string {
+  return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
 }
 
 function shown(path: string): string {

@@ -75,50 +75,57 @@ function knownKeys(schema: Schema, path: readonly PropertyKey[]): string[] {
   return [];
 }
 
-const TYPES: Readonly<Record<string, string>> = {
-  int: 'an integer',
-  number: 'a number',
-  string: 'a string',
-  boolean: 'true or false',
-  array: 'a list',
-  tuple: 'a list',
-  object: 'an object',
-  record: 'an object',
-};
-
-function expectedOf(issue: Issue): string {
-  switch (issue.code) {
-    case 'invalid_type':
-      return TYPES[issue.expected] ?? issue.expected;
-    case 'too_small':
-    case 'too_big': {
-      const bound = issue.code === 'too_small' ? issue.minimum : issue.maximum;
-      const least = issue.code === 'too_small';
-      if (issue.origin === 'string' || issue.origin === 'array' || issue.origin === 'set') {
-        const unit = issue.origin === 'string' ? 'characters' : 'entries';
-        if (least && Number(bound) === 1) return issue.origin === 'string' ? 'a non-empty string' : 'a non-empty list';
-        return `${least ? 'at least' : 'at most'} ${String(bound)} ${unit}`;
-      }
-      const words = least
-        ? [issue.inclusive === true ? 'at least' : 'more than']
-        : [issue.inclusive === true ? 'at most' : 'less than'];
-      return `a number of ${words[0]} ${String(bound)}`
-        .replace('a number of more than', 'a number greater than')
-        .replace('a number of less than', 'a number less than');
-    }
-    case 'invalid_value':
-      return issue.values.length === 1
-        ? display(issue.values[0])
-        : `one of ${issue.values.map((value) => String(value)).join(', ')}`;
-    case 'not_multiple_of':
-      return `a multiple of ${String(issue.divisor)}`;
-    case 'invalid_union': {
-      const words = issue.errors.flatMap((errors) => errors.slice(0, 1).map(expectedOf));
-      return words.length > 0 ? [...new Set(words)].join(' or ') : issue.message;
-    }
-    default:
-      return issue.message;
+/** The schema at `path`; of a union, the first member that has such a place. */
+function schemaAt(schema: Schema, path: readonly PropertyKey[]): Schema | undefined {
+  const bare = inner(schema);
+  if (path.length === 0) return schema;
+  if (bare instanceof z.ZodUnion) {
+    const members: readonly Schema[] = bare.options;
+    return members.map((member) => schemaAt(member, path)).find((found) => found !== undefined);
   }
+  if (bare instanceof z.ZodObject) {
+    const next = (bare.shape as Readonly<Record<string, Schema | undefined>>)[String(path[0])];
+    return next === undefined ? undefined : schemaAt(next, path.slice(1));
+  }
+  return bare instanceof z.ZodArray ? schemaAt(bare.element, path.slice(1)) : undefined;
+}
+
+interface Bound {
+  readonly check: string;
+  readonly value?: unknown;
+  readonly inclusive?: boolean;
+}
+
+/** What a number schema takes: `a positive integer`, `a number of at least 0 and less than 1`. */
+function describeNumber(schema: z.ZodNumber): string {
+  const isInteger = schema.format === 'safeint';
+  const bounds = (schema.def.checks ?? []).map((check) => check._zod.def as Bound);
+  const words = bounds.flatMap(({ check, value, inclusive }) => {
+    if (check === 'greater_than') return [`${inclusive === true ? 'of at least' : 'greater than'} ${String(value)}`];
+    if (check === 'less_than') return [`${inclusive === true ? 'of at most' : 'less than'} ${String(value)}`];
+    return [];
+  });
+  if (isInteger && ['greater than 0', 'of at least 1'].includes(words.join())) return 'a positive integer';
+  if (words.length === 0) return isInteger ? 'an integer' : 'a finite number';
+  return `${isInteger ? 'an integer' : 'a number'} ${words.join(' and ')}`;
+}
+
+/** What a schema takes, in words; undefined where only its own message can say. */
+function describe(schema: Schema): string | undefined {
+  const bare = inner(schema);
+  if (bare instanceof z.ZodNumber) return describeNumber(bare);
+  if (bare instanceof z.ZodString) return 'a non-empty string';
+  if (bare instanceof z.ZodBoolean) return 'true or false';
+  if (bare instanceof z.ZodEnum) return `one of ${bare.options.map(String).join(', ')}`;
+  if (bare instanceof z.ZodLiteral) return [...bare.values].map(display).join(' or ');
+  if (bare instanceof z.ZodArray) return 'a list';
+  if (bare instanceof z.ZodObject) return 'name' in bare.shape ? 'a name, or {name, …options}' : 'an object';
+  if (bare instanceof z.ZodUnion) {
+    const members: readonly Schema[] = bare.options;
+    const words = members.map(describe);
+    return words.includes(undefined) ? undefined : [...new Set(words)].join(' or ');
+  }
+  return undefined;
 }
 
 /** The deepest issue of the union member that came closest to fitting, so that nested keys are named. */
@@ -156,11 +163,9 @@ export function configurationError(
   }
   const issue = specific[0];
   const got = valueAt(value, issue.path);
-  // Zod says "number" of NaN and infinities: what is wrong is that they are not finite.
-  const expected =
-    issue.code === 'invalid_type' && typeof got === 'number' && issue.expected === 'number'
-      ? 'a finite number'
-      : expectedOf(issue);
+  const place = schemaAt(schema, issue.path);
+  // A message of the schema's own says more than its type does.
+  const expected = (issue.code === 'custom' ? undefined : place && describe(place)) ?? issue.message;
   return new ConfigurationError(join(prefix, issue.path), expected, display(got));
 }
 

@@ -41,7 +41,7 @@ export interface ResolvedConfig {
   readonly checkpoint: { readonly seconds: number; readonly keep: number };
 }
 
-const positiveInteger = z.int('a positive integer').positive('a positive integer');
+const positiveInteger = z.int().positive();
 const named = z.looseObject({ name: z.string().min(1) });
 
 const configSchema = z.strictObject({
@@ -118,7 +118,7 @@ const CONFIG_KINDS = {
  */
 export function resolveConfig(input: ConfigObject, overrides: readonly Override[], resolver: Resolver): ResolvedConfig {
   // A config.json of an earlier run is a configuration too; `run` is what it records beside.
-  const { run: _record, ...given } = input;
+  const { run: _record, ...given } = mergeConfig({}, input);
   const preset = overrides.filter(({ key }) => key === 'preset').at(-1);
   const chosen = preset === undefined ? given : { ...given, preset: preset.value };
   let config = withPresets(normaliseNames(chosen), resolver);

@@ -4,6 +4,7 @@
  */
 export { objectiveSchema, unroll, type Objective, type UnrollOptions } from './combinators/unroll';
 export { checkWindows, resolveConfig, type NamedConfig, type ResolvedConfig } from './config';
+export { checkWith } from './config-check';
 export { parseOverride, type Override } from './config-merge';
 export { createEvaluator, evaluationSeed, type Evaluator, type EvaluatorOptions } from './evaluate';
 export * from './events';

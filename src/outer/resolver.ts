@@ -35,6 +35,8 @@ export interface Resolver {
   openEngine(name: string): Promise<OpenedEngine>;
 }
 
+const letters = (word: string): string => Array.from(word).sort().join('');
+
 /** The known names closest to a word that is not among them, nearest first: typing errors, parts, wrong cases. */
 export function nearNames(unknown: string, known: readonly string[], limit = 3): string[] {
   const word = unknown.toLowerCase();
@@ -43,7 +45,9 @@ export function nearNames(unknown: string, known: readonly string[], limit = 3):
     .filter(({ name, edits }) => {
       const other = name.toLowerCase();
       const part = word.length >= 3 && (other.includes(word) || word.includes(other));
-      return part || edits <= Math.max(1, Math.floor(Math.max(word.length, other.length) / 3));
+      // Swapped letters, the commonest slip in a short name, are two edits.
+      const swapped = word.length === other.length && letters(word) === letters(other);
+      return part || swapped || edits <= Math.max(1, Math.floor(Math.max(word.length, other.length) / 3));
     })
     .sort((a, b) => a.edits - b.edits || (a.name < b.name ? -1 : 1));
   return scored.slice(0, limit).map(({ name }) => name);

@@ -1,16 +1,225 @@
-import { parseOverride, resolveConfig, prepareRun, executeRun, type RunEvent } from '../../src/outer';
-import { referenceEngines, testContainer } from './support';
+import {
+  DivergenceError,
+  type Estimate,
+  type GradientEstimator,
+  type OuterOptimizer,
+  type UnrollProgram,
+} from '../../src/contracts';
+import {
+  averagedTheta,
+  initialState,
+  INVALID_ITERATIONS,
+  runOuterLoop,
+  type LoopOptions,
+  type LoopState,
+  type RunEvent,
+} from '../../src/outer';
 
-test('quadratic', async () => {
-  const container = testContainer();
-  const config = resolveConfig({ preset: 'quadratic' }, [parseOverride('iterations=50')], container);
-  console.log(config);
-  const { plan } = await prepareRun(config, container);
+/** Gradient descent at a constant rate; counts its updates in its state. */
+const descent = (rate: number): OuterOptimizer => ({
+  name: 'descent',
+  init: () => ({ updates: { shape: [1], data: Float64Array.of(0) } }),
+  update: (theta, gradient, state) => ({
+    theta: theta.map((x, i) => x - rate * gradient[i]),
+    state: { updates: { shape: [1], data: Float64Array.of(state.updates.data[0] + 1) } },
+  }),
+});
+
+const VALID = {
+  meanLoss: 1,
+  innerSteps: 10,
+  burnInSteps: 2,
+  validPairs: 3,
+  droppedPairs: 1,
+  metrics: {},
+  diagnostics: {},
+};
+
+/**
+ * The gradient of ½‖θ‖², plus the number of estimates that the workers have made, so that workers matter to θ.
+ * `broken(iteration)`: no valid pair then.
+ */
+function estimator(broken: (iteration: number) => boolean = () => false, bias = 0): GradientEstimator {
+  return {
+    name: 'exact',
+    needs: [],
+    populate: (program) => {
+      let made = 0;
+      return Promise.resolve({
+        program,
+        next: () => made++,
+        save: () => Promise.resolve({ made: { shape: [1], data: Int32Array.of(made) } }),
+        load: (bundle: Parameters<Awaited<ReturnType<GradientEstimator['populate']>>['load']>[0]) => {
+          made = bundle.made.data[0];
+          return Promise.resolve();
+        },
+        dispose: () => Promise.resolve(),
+      });
+    },
+    estimate: (theta, population, iteration): Promise<Estimate> => {
+      const made = (population as unknown as { next(): number }).next();
+      return Promise.resolve(
+        broken(iteration)
+          ? { ...VALID, gradient: new Float64Array(theta.length), meanLoss: NaN, validPairs: 0, droppedPairs: 4 }
+          : { ...VALID, gradient: theta.map((x) => x + bias * made) },
+      );
+    },
+  };
+}
+
+const START = Float64Array.of(4, -8);
+
+interface Loop {
+  readonly events: RunEvent[];
+  readonly saved: LoopState[];
+  readonly end: Promise<LoopState>;
+}
+
+function loop(options: Partial<LoopOptions> & { readonly saveAt?: (iteration: number) => boolean } = {}): Loop {
   const events: RunEvent[] = [];
-  const result = await executeRun({
-    plan,
-    opened: await referenceEngines.open('auto'),
-    listeners: [(event) => events.push(event)],
+  const saved: LoopState[] = [];
+  const outerOptimizer = options.outerOptimizer ?? descent(0.25);
+  let done = 0;
+  const end = runOuterLoop({
+    program: {} as UnrollProgram,
+    estimator: estimator(),
+    outerOptimizer,
+    seed: 0,
+    iterations: 6,
+    start: initialState(START, outerOptimizer, options.thetaAverage !== undefined),
+    checkpoints: {
+      due: () => options.saveAt?.(done) ?? false,
+      write: (state) => {
+        saved.push(state);
+        return Promise.resolve(`state ${String(state.iteration)}`);
+      },
+    },
+    ...options,
+    listener: (event) => {
+      if (event.type === 'iteration') done = event.record.iteration + 1;
+      events.push(event);
+      options.listener?.(event);
+    },
   });
-  console.log(result.before, result.after, result.theta, result.wallSeconds, events.map((e) => e.type).join(' '));
+  return { events, saved, end };
+}
+
+const iterations = (events: readonly RunEvent[]) =>
+  events.flatMap((event) => (event.type === 'iteration' ? [event.record] : []));
+
+test('descends: θ = (1 − α)^n θ₀, norms and counters as they are by hand', async () => {
+  const { events, end } = loop();
+  // 0.75^6 is exact in binary, as are its products with 4 and 8.
+  expect(Array.from((await end).theta)).toEqual([4 * 0.75 ** 6, -8 * 0.75 ** 6]);
+  const records = iterations(events);
+  expect(records.map(({ iteration }) => iteration)).toEqual([0, 1, 2, 3, 4, 5]);
+  expect(records.map(({ innerSteps }) => innerSteps)).toEqual([10, 20, 30, 40, 50, 60]);
+  expect(records.map(({ burnInSteps }) => burnInSteps)).toEqual([2, 4, 6, 8, 10, 12]);
+  expect(records[0].gradientNorm).toBe(Math.sqrt(80));
+  expect(records[0].updateNorm).toBe(Math.sqrt(80) / 4);
+  expect(Array.from(START)).toEqual([4, -8]);
+});
+
+test('events: every iteration, then the checkpoint that it was due for, and one at the end', async () => {
+  const { events, end } = loop({ iterations: 4, saveAt: (iteration) => iteration === 2 });
+  await end;
+  expect(events.map((event) => (event.type === 'checkpoint' ? event.path : event.type))).toEqual([
+    'iteration',
+    'iteration',
+    'state 2',
+    'iteration',
+    'iteration',
+    'state 4',
+  ]);
+});
+
+test('from any state it ends with the same bits, average, workers and optimizer included', async () => {
+  const options = { iterations: 9, thetaAverage: 0.9, estimator: estimator((i) => i === 4, 0.01) };
+  const whole = loop({ ...options, saveAt: () => true });
+  const expected = await whole.end;
+  // No state is kept from an iteration without a valid pair.
+  expect(whole.saved.map(({ iteration }) => iteration)).toEqual([1, 2, 3, 4, 6, 7, 8, 9]);
+  for (const start of whole.saved) {
+    const resumed = loop({ ...options, start });
+    expect({ ...(await resumed.end), wallSeconds: 0 }).toEqual({
+      ...expected,
+      wallSeconds: 0,
+      population: resumed.saved.length > 0 ? undefined : start.population,
+    });
+    const lines = iterations(whole.events).slice(start.iteration);
+    expect(iterations(resumed.events).map(({ theta }) => theta)).toEqual(lines.map(({ theta }) => theta));
+  }
+});
+
+test('the average weighs θ of n updates ago with dⁿ, weights summing to 1', async () => {
+  const decay = 0.5;
+  const state = await loop({ iterations: 3, thetaAverage: decay }).end;
+  const thetas = [1, 2, 3].map((n) => 4 * 0.75 ** n);
+  const weights = [0.25, 0.5, 1];
+  const mean = thetas.reduce((sum, x, i) => sum + weights[i] * x, 0) / 1.75;
+  expect(averagedTheta(state, decay)[0]).toBeCloseTo(mean, 14);
+  expect(averagedTheta({ iteration: 0, theta: START, average: new Float64Array(2) }, decay)).toBe(START);
+});
+
+test('an iteration without a valid pair moves neither θ nor the optimizer', async () => {
+  const { events, saved, end } = loop({ iterations: 3, estimator: estimator((iteration) => iteration === 1) });
+  await end;
+  const records = iterations(events);
+  expect(records[1].theta).toEqual(records[0].theta);
+  expect(records[1].updateNorm).toBe(0);
+  expect(saved[0].optimizer.updates.data[0]).toBe(2);
+});
+
+test('ten iterations in a row without a valid pair end the run, nine do not', async () => {
+  const nine = loop({ iterations: 12, estimator: estimator((i) => i >= 2 && i < 2 + INVALID_ITERATIONS - 1) });
+  expect((await nine.end).iteration).toBe(12);
+  const ten = loop({ iterations: 20, saveAt: (i) => i === 2, estimator: estimator((i) => i >= 3) });
+  await expect(ten.end).rejects.toThrow(DivergenceError);
+  await expect(ten.end).rejects.toThrow(
+    /no valid pair in 10 outer iterations in a row.*iterations 3 to 12, 4 pairs dropped.*state 13/,
+  );
+  // θ of the last valid iteration.
+  expect(Array.from(ten.saved.at(-1)!.theta)).toEqual([4 * 0.75 ** 3, -8 * 0.75 ** 3]);
+});
+
+test('θ that is not finite ends the run; the last good θ is kept', async () => {
+  const { saved, events, end } = loop({
+    iterations: 5,
+    outerOptimizer: {
+      ...descent(0.25),
+      update: (theta, gradient, state, i) =>
+        i === 2 ? { theta: theta.map(() => NaN), state } : descent(0.25).update(theta, gradient, state, i),
+    },
+  });
+  await expect(end).rejects.toThrow(/θ is not finite after outer iteration 2 .*state 2/);
+  expect(Array.from(saved.at(-1)!.theta)).toEqual([4 * 0.75 ** 2, -8 * 0.75 ** 2]);
+  expect(iterations(events)).toHaveLength(2);
+});
+
+test('an abort ends the loop after the running iteration, with a checkpoint', async () => {
+  const controller = new AbortController();
+  const { saved, end } = loop({
+    signal: controller.signal,
+    listener: (event) => {
+      if (event.type === 'iteration' && event.record.iteration === 2) controller.abort();
+    },
+  });
+  expect((await end).iteration).toBe(3);
+  expect(saved.map(({ iteration }) => iteration)).toEqual([3]);
+});
+
+test('timers get their turn although no estimate ever leaves the microtask queue', async () => {
+  let ticks = 0;
+  const timer = setInterval(() => ticks++, 1);
+  const busy: GradientEstimator = {
+    ...estimator(),
+    estimate: (theta) => {
+      const until = performance.now() + 20;
+      while (performance.now() < until);
+      return Promise.resolve({ ...VALID, gradient: theta });
+    },
+  };
+  await loop({ iterations: 10, estimator: busy }).end;
+  clearInterval(timer);
+  expect(ticks).toBeGreaterThan(0);
 });

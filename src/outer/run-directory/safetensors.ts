@@ -41,7 +41,7 @@ function dtypeOf(data: Data): Dtype {
   // By name, as a typed array may come from another realm.
   const name = Object.prototype.toString.call(data).slice(8, -1);
   const dtype = ORDER.find((candidate) => DTYPES[candidate].array.name === name);
-  if (dtype === undefined) throw new CheckpointError(`a checkpoint cannot hold a ${name}.`);
+  if (dtype === undefined) throw new CheckpointError(`a checkpoint cannot hold an array of type ${name}.`);
   return dtype;
 }
 
