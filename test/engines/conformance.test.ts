@@ -5,7 +5,7 @@ import type { TracedProblem } from '../../src/graph/program';
 import { fillNormals, noiseKey } from '../../src/random';
 import { lorenzLike, networkLike } from '../support/engine-problems';
 import { ENGINES, reportSkippedEngines } from '../support/engine-table';
-import { TfjsEngine } from '../../src/engines';
+import { type TfjsEngine } from '../../src/engines';
 
 reportSkippedEngines();
 
@@ -13,7 +13,6 @@ const SEED = 20260731;
 const SIZE = 6;
 const ALL = Int32Array.from({ length: SIZE }, (_, i) => i);
 /** Pairs: particles 2w and 2w+1 belong to worker w. */
-const WORKERS = ALL.map((i) => i >> 1);
 const SIGNS = Int8Array.from(ALL, (i) => (i % 2 === 0 ? 1 : -1));
 const KEYS = Uint32Array.from([...ALL].flatMap((i) => [...noiseKey(SEED, i >> 1, 0, 0)]));
 
@@ -276,20 +275,20 @@ describe.each(ENGINES)('$name', ({ open, exact, independent }) => {
       fillNormals([KEYS[2 * i], KEYS[2 * i + 1]], noise);
       for (const j of [0, 1]) expected[j] += weights[i] * noise[j];
     }
-    expect([...(await programs['lorenz'].combine(KEYS, weights))]).toEqual(expected);
-    await expect(programs['lorenz'].combine(KEYS, Float64Array.of(1))).rejects.toThrow('expected 2 numbers, got 12');
+    expect([...(await programs.lorenz.combine(KEYS, weights))]).toEqual(expected);
+    await expect(programs.lorenz.combine(KEYS, Float64Array.of(1))).rejects.toThrow('expected 2 numbers, got 12');
   });
 
   test('misuse is named', async () => {
-    const { theta } = CASES['lorenz'];
+    const { theta } = CASES.lorenz;
     const perturbation = { form: 'none', theta } as const;
-    const fresh = await programs['lorenz'].createPopulation({ size: 3, seed: 1 });
+    const fresh = await programs.lorenz.createPopulation({ size: 3, seed: 1 });
     const one = Int32Array.of(1);
     await expect(fresh.advance({ particles: one, perturbation, steps: 1 })).rejects.toThrow(
       'particle 1 holds no state',
     );
     await expect(fresh.copy(one, Int32Array.of(2))).rejects.toThrow('particle 1 holds no state');
-    const population = await started(programs['lorenz'], theta, 3);
+    const population = await started(programs.lorenz, theta, 3);
     const advance = (particles: Int32Array): Promise<unknown> =>
       population.advance({ particles, perturbation, steps: 1 });
     await expect(advance(Int32Array.of(0, 3))).rejects.toThrow('expected particles in [0, 3), got 3');
@@ -308,8 +307,8 @@ describe.each(ENGINES)('$name', ({ open, exact, independent }) => {
   });
 
   test('the event loop turns during a long window', async () => {
-    const { theta } = CASES['lorenz'];
-    const population = await started(programs['lorenz'], theta, 2);
+    const { theta } = CASES.lorenz;
+    const population = await started(programs.lorenz, theta, 2);
     let turns = 0;
     const timer = setInterval(() => (turns += 1), 1);
     const start = Date.now();
@@ -360,7 +359,7 @@ describe.each(ENGINES.filter(({ name }) => name.startsWith('tfjs')))('$name', ({
 
   test('groups that fit a small memory give the numbers of one large group', async () => {
     const engine = (await open()) as TfjsEngine;
-    const { traced, theta } = CASES['network'];
+    const { traced, theta } = CASES.network;
     const run = async (
       workingSetBytes?: number,
     ): Promise<readonly [number, number[][], Record<string, number[][]>]> => {

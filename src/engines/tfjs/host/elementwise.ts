@@ -121,6 +121,9 @@ const signLoop: Loop1 = (out, o, x, i, is, count) => {
 const erfLoop: Loop1 = (out, o, x, i, is, count) => {
   for (let k = 0; k < count; k++, i += is) out[o + k] = erf(x[i]);
 };
+const log1pLoop: Loop1 = (out, o, x, i, is, count) => {
+  for (let k = 0; k < count; k++, i += is) out[o + k] = Math.log1p(x[i]);
+};
 const notLoop: Loop1 = (out, o, x, i, is, count) => {
   for (let k = 0; k < count; k++, i += is) out[o + k] = 1 - x[i];
 };
@@ -139,6 +142,7 @@ export const UNARY_LOOPS = {
   abs: absLoop,
   sign: signLoop,
   erf: erfLoop,
+  log1p: log1pLoop,
   not: notLoop,
   truncate: truncateLoop,
   nonZero: nonZeroLoop,

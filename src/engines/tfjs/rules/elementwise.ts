@@ -164,12 +164,14 @@ function unaryKernel(l: Lowering, kernel: string, x: Value, dtype: DeviceType): 
 type UnaryName = keyof typeof UNARY_KERNELS | 'sign';
 
 /** Where the backends' own kernels differ from docs/graph.md, a loop stands in. */
-function needsLoop(l: Lowering, op: UnaryName, x: Value): op is 'neg' | 'abs' | 'sign' | 'erf' | 'not' {
+function needsLoop(l: Lowering, op: UnaryName, x: Value): op is 'neg' | 'abs' | 'sign' | 'erf' | 'not' | 'log1p' {
   if (l.device.memory === undefined) return false;
   // sign: wasm gives 0 below 1.2e-7 and for NaN, cpu 0 for NaN.
   if (op === 'sign' || op === 'not') return true;
   // cpu answers integers with floats.
   if (op === 'neg' || op === 'abs') return x.dtype === 'int32';
+  // wasm takes log(1 + x), which is 0 for small x.
+  if (op === 'log1p') return l.device.backendName === 'wasm';
   // cpu's erf is a polynomial with an absolute error of 1.5e-7.
   return op === 'erf' && l.device.backendName === 'cpu';
 }
@@ -185,24 +187,43 @@ function unaryRule<P extends UnaryName>(op: P, toBool = false): Rule<P> {
 
 /** (x > 0) − (x < 0), and NaN where x is NaN. */
 function signByKernels(l: Lowering, x: Value): Value {
-  const zero = l.scalar(0, x.dtype);
-  const spread = { ...zero, shape: x.shape.map(() => 1) };
-  const positive = cast(l, binaryKernel(l, 'Greater', x, spread, 'bool'), 'bool', x.dtype);
-  const negative = cast(l, binaryKernel(l, 'Less', x, spread, 'bool'), 'bool', x.dtype);
+  const zero = spread(l, 0, x);
+  const positive = cast(l, binaryKernel(l, 'Greater', x, zero, 'bool'), x.dtype);
+  const negative = cast(l, binaryKernel(l, 'Less', x, zero, 'bool'), x.dtype);
   const sign = binaryKernel(l, 'Sub', positive, negative, x.dtype);
   return x.dtype === 'float32' ? select(l, unaryKernel(l, 'IsNan', x, 'bool'), x, sign) : sign;
 }
 
-export function cast(l: Lowering, x: Value, from: DeviceType | 'uint8', dtype: DeviceType): Value {
-  if (x.dtype === dtype && from !== 'uint8') return x;
+/** One number, as many axes as `x`. */
+function spread(l: Lowering, value: number, x: Value): Value {
+  const number = l.scalar(value, x.dtype);
+  return l.view(
+    number,
+    x.shape.map(() => 1),
+  );
+}
+
+export function cast(l: Lowering, x: Value, dtype: DeviceType): Value {
   if (x.dtype === dtype) return x;
   const host = l.device.memory !== undefined;
   if (dtype === 'bool') {
-    if (host) return unaryLoop(l, 'nonZero', x, 'bool');
-    return binaryKernel(l, 'NotEqual', x, { ...l.scalar(0, x.dtype), shape: x.shape.map(() => 1) }, 'bool');
+    return host ? unaryLoop(l, 'nonZero', x, 'bool') : binaryKernel(l, 'NotEqual', x, spread(l, 0, x), 'bool');
   }
   if (host) return unaryLoop(l, x.dtype === 'float32' ? 'truncate' : 'convert', x, dtype);
+  if (x.dtype === 'float32') return truncateByKernels(l, x);
   return l.kernel('Cast', { x }, { dtype }, { ...x, dtype });
+}
+
+/** Toward zero; what int32 does not hold saturates and NaN gives 0, where the kernel may do anything. */
+function truncateByKernels(l: Lowering, x: Value): Value {
+  const [lowest, highest] = [-2147483648, 2147483647];
+  // 2147483520 is the largest float32 below 2³¹.
+  const low = binaryKernel(l, 'Maximum', x, spread(l, lowest, x), 'float32');
+  const inside = binaryKernel(l, 'Minimum', low, spread(l, 2147483520, x), 'float32');
+  const whole = l.kernel('Cast', { x: inside }, { dtype: 'int32' }, { ...x, dtype: 'int32' });
+  const above = binaryKernel(l, 'Greater', x, spread(l, 2147483520, x), 'bool');
+  const saturated = select(l, above, spread(l, highest, whole), whole);
+  return select(l, unaryKernel(l, 'IsNan', x, 'bool'), spread(l, 0, whole), saturated);
 }
 
 function binaryRule<P extends BinaryName>(op: P): Rule<P> {
@@ -235,7 +256,7 @@ export const ELEMENTWISE_RULES = {
   not: unaryRule('not', true),
   identity: alias as Rule<'identity'>,
   stopGradient: alias as Rule<'stopGradient'>,
-  cast: ((l, node, [x]) => cast(l, x, x.dtype, node.attributes.dtype)) satisfies Rule<'cast'>,
+  cast: ((l, node, [x]) => cast(l, x, node.attributes.dtype)) satisfies Rule<'cast'>,
   add: binaryRule('add'),
   sub: binaryRule('sub'),
   mul: binaryRule('mul'),

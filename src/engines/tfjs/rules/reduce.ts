@@ -24,7 +24,7 @@ function reduce(l: Lowering, kind: Kind, x: Value, axes: readonly number[], dtyp
     const attributes =
       kind === 'argMax' || kind === 'argMin'
         ? { axis: axes[0] + lead }
-        : kind === 'max' || kind === 'min'
+        : kind === 'max'
           ? { reductionIndices: axes.map((axis) => axis + lead), keepDims: false }
           : { axis: axes.map((axis) => axis + lead), keepDims: false };
     return l.kernel(KERNELS[kind], { x }, attributes, result);

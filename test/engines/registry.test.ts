@@ -1,0 +1,64 @@
+import * as tf from '@tensorflow/tfjs';
+import { EngineUnavailableError, UnknownNameError } from '../../src/contracts';
+import { createEngine, ENGINE_NAMES, probeEngines, type LoadPackage } from '../../src/engines';
+
+/** A machine on which no optional package is installed, whatever this one has. */
+const bare: LoadPackage = (name) => Promise.reject(new Error(`Cannot find module '${name}'\nRequire stack: …`));
+
+/** A package that loads and registers nothing: it brought a TensorFlow.js of its own. */
+const stranger: LoadPackage = () => Promise.resolve({});
+
+// Ran with the package, "tensorflow" is registered for the whole process.
+const bareProcess = 'tensorflow' in tf.engine().registryFactory ? test.skip : test;
+
+test('auto takes the first of the table that runs, and says what was passed over', async () => {
+  const { engine, reason } = await createEngine('auto', bare);
+  expect(engine.name).toBe('tfjs:wasm');
+  expect(reason).toBe('auto: the fastest engine that runs here (not available: tfjs:node-gpu, tfjs:node)');
+  expect((await createEngine('tfjs', bare)).engine.name).toBe('tfjs:wasm');
+  expect([...engine.capabilities]).toEqual(['forward']);
+});
+
+test.each(['reference', 'tfjs:cpu', 'tfjs:wasm'])('%s is what was asked for', async (name) => {
+  const { engine, reason } = await createEngine(name, bare);
+  expect(engine.name).toBe(name);
+  expect(reason).toBe('requested');
+});
+
+test('a named engine that cannot run is an error with the reason and the remedy, never another engine', async () => {
+  const asked = createEngine('tfjs:node', bare);
+  await expect(asked).rejects.toThrow(EngineUnavailableError);
+  await expect(asked).rejects.toThrow(
+    'engine "tfjs:node" cannot run here: @tensorflow/tfjs-node could not be loaded ' +
+      "(Cannot find module '@tensorflow/tfjs-node'). " +
+      `Install it with "npm install @tensorflow/tfjs-node@${tf.version.tfjs}", or choose another engine.`,
+  );
+});
+
+bareProcess('a package with a TensorFlow.js of its own is told so', async () => {
+  await expect(createEngine('tfjs:node', stranger)).rejects.toThrow(
+    'registered no backend with the TensorFlow.js that Outerloop uses',
+  );
+});
+
+test('an unknown name lists the known ones', async () => {
+  const asked = createEngine('wasm', bare);
+  await expect(asked).rejects.toThrow(UnknownNameError);
+  await expect(asked).rejects.toThrow('Did you mean "tfjs:wasm"?');
+  await expect(createEngine('cuda', bare)).rejects.toThrow(ENGINE_NAMES.join(', '));
+});
+
+test('probing lists every engine with what is missing, and leaves the active backend alone', async () => {
+  await tf.ready();
+  const active = tf.getBackend();
+  const probes = await probeEngines(bare);
+  expect(tf.getBackend()).toBe(active);
+  expect(probes.map(({ name, available }) => [name, available])).toEqual([
+    ['tfjs:node-gpu', false],
+    ['tfjs:node', false],
+    ['tfjs:wasm', true],
+    ['tfjs:cpu', true],
+    ['reference', true],
+  ]);
+  for (const { available, reason } of probes) expect(reason === '').toBe(available);
+});
