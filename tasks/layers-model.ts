@@ -202,9 +202,11 @@ function checkModel(model: tf.LayersModel, data: Dataset): void {
       typeof model,
     );
   }
-  if (model instanceof tf.Sequential && !model.built) {
-    throw new ConfigurationError('model', 'a built model', 'one without an input shape', 'Give the first layer one.');
+  // A sequential model has no outputs until a layer says its input shape.
+  if ((model.outputs as readonly unknown[] | undefined)?.[0] === undefined) {
+    throw new ConfigurationError('model', 'a model with an input shape', 'none', 'Give the first layer an inputShape.');
   }
+  if (model instanceof tf.Sequential && !model.built) model.build();
   if (model.inputs.length !== 1 || model.outputs.length !== 1) {
     const got = `${model.inputs.length} and ${model.outputs.length}`;
     throw new ConfigurationError('model', 'one input and one output', got);
