@@ -33,6 +33,15 @@ const REFUSALS: readonly Refusal[] = [
     message: /value of a traced tensor is read/,
   },
   {
+    name: 'dataSync inside tf.grad',
+    fn: (_, x) =>
+      tf.grad((y) => {
+        const power = y.exp().square();
+        return power.mul(power.dataSync()[0]).sum(); // @line dataSync inside tf.grad
+      })(x),
+    message: /value of a traced tensor is read/,
+  },
+  {
     name: 'print',
     fn: (_, x) => {
       x.print(); // @line print
