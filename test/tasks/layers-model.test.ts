@@ -1,0 +1,357 @@
+import * as tf from '@tensorflow/tfjs';
+import { arrayDataset } from '../../datasets';
+import { sgd } from '../../learned-optimizers';
+import { ConfigurationError, treeLeaves, type Task, type TensorTree } from '../../src/contracts';
+import { unroll } from '../../src/outer/combinators/unroll';
+import { EagerRandom, normals, seedKey } from '../../src/random';
+import { layersModelTask, type LayersModelTaskOptions } from '../../tasks';
+import { truncatedNormal } from '../../tasks/layers/initializers';
+import { runProblem } from '../support/run-problem';
+import { normalQuantile } from '../support/statistics';
+
+const ROWS = 40;
+const data = arrayDataset({
+  xs: normals([9, 1], ROWS * 4),
+  ys: Array.from({ length: ROWS }, (_, i) => (i * 5) % 3),
+  inputShape: [4],
+  classes: 3,
+});
+
+function network(): tf.Sequential {
+  return tf.sequential({
+    layers: [
+      tf.layers.dense({ units: 6, activation: 'relu', inputShape: [4], kernelInitializer: 'heNormal' }),
+      tf.layers.dropout({ rate: 0.4 }),
+      tf.layers.dense({ units: 3, activation: 'softmax' }),
+    ],
+  });
+}
+
+const taskOf = (model: tf.LayersModel, options: Partial<LayersModelTaskOptions> = {}): Task =>
+  layersModelTask(() => model, { loss: 'categoricalCrossentropy', ...options, data });
+
+const weightsOf = (model: tf.LayersModel): number[][] =>
+  model.getWeights().map((weight) => Array.from(weight.dataSync()));
+const leavesOf = (tree: TensorTree): number[][] =>
+  treeLeaves<tf.Tensor>(tree).map(({ value }) => Array.from(value.dataSync()));
+const batch = (count: number): { xs: tf.Tensor; ys: tf.Tensor } => {
+  const { xs, ys } = data.splits.train;
+  return {
+    xs: tf.tensor(Array.from(xs.table.values.subarray(0, 4 * count)), [count, 4]),
+    ys: tf.tensor(Array.from(ys.table.values.subarray(0, count)), [count], 'int32'),
+  };
+};
+const number = (tensor: tf.Tensor): number => tensor.dataSync()[0];
+
+beforeAll(() => tf.setBackend('cpu'));
+
+describe('the model is left as it was', () => {
+  test('weights bit for bit, read through its own methods, after being traced and trained', () => {
+    const model = network();
+    const before = weightsOf(model);
+    const input = batch(5).xs;
+    const predicted = Array.from((model.predict(input) as tf.Tensor).dataSync());
+    const optimizer = sgd({ learningRate: 0.5 });
+    const problem = unroll({
+      task: taskOf(model),
+      optimizer,
+      objective: { metric: 'accuracy', split: 'validation', over: 'mean' },
+      horizon: 5,
+    });
+    const { states } = runProblem(problem, { steps: 5 });
+    expect(states[5]['params.layer0.kernel']).not.toEqual(states[0]['params.layer0.kernel']);
+    expect(weightsOf(model)).toEqual(before);
+    expect(Array.from((model.predict(input) as tf.Tensor).dataSync())).toEqual(predicted);
+    expect((model.optimizer as unknown) ?? null).toBeNull();
+    for (const layer of model.layers) {
+      expect(Object.keys(layer)).not.toContain('call');
+      expect(Object.getOwnPropertyNames(layer)).not.toContain('call');
+      for (const weight of layer.weights) expect(Object.getOwnPropertyNames(weight)).not.toContain('read');
+    }
+  });
+
+  test('also when the loss throws', () => {
+    const model = network();
+    const before = weightsOf(model);
+    const task = taskOf(model);
+    const params = task.init(new EagerRandom(seedKey(1)));
+    const wrong = { xs: tf.ones([2, 7]), ys: tf.zeros([2], 'int32') };
+    expect(() => task.loss(params, wrong, new EagerRandom(seedKey(2)))).toThrow();
+    expect(weightsOf(model)).toEqual(before);
+  });
+});
+
+describe("init: 'keep'", () => {
+  test('starts from the weights, with the losses and outputs of the model itself', () => {
+    const model = network();
+    const task = taskOf(model, { init: 'keep' });
+    const params = task.init(new EagerRandom(seedKey(1)));
+    const leaves = Object.fromEntries(treeLeaves<tf.Tensor>(params).map(({ path, value }) => [path, value.dataSync()]));
+    const [kernel0, bias0, kernel2, bias2] = model.getWeights().map((weight) => weight.dataSync());
+    expect(leaves).toEqual({
+      'layer0.bias': bias0,
+      'layer0.kernel': kernel0,
+      'layer2.bias': bias2,
+      'layer2.kernel': kernel2,
+    });
+    const { xs, ys } = batch(10);
+    model.compile({ optimizer: 'sgd', loss: 'categoricalCrossentropy', metrics: ['accuracy'] });
+    const [loss, accuracy] = (model.evaluate(xs, tf.oneHot(ys as tf.Tensor1D, 3)) as tf.Scalar[]).map(number);
+    const metrics = task.metrics!(params, { xs, ys });
+    // The same float32 kernels in the same order, but for the mean.
+    expect(Math.abs(number(metrics.loss) / loss - 1)).toBeLessThan(2 ** -22);
+    expect(number(metrics.accuracy)).toBeCloseTo(accuracy, 6);
+  });
+
+  test('keeps the weights of the moment the task was made', () => {
+    const model = network();
+    const task = taskOf(model, { init: 'keep' });
+    const before = weightsOf(model)[0];
+    model.setWeights(model.getWeights().map((weight) => tf.zerosLike(weight)));
+    const params = task.init(new EagerRandom(seedKey(1))) as Record<string, Record<string, tf.Tensor>>;
+    expect(Array.from(params.layer0.kernel.dataSync())).toEqual(before);
+  });
+});
+
+test('weights that are not trainable stay as they are and are no params', () => {
+  const model = network();
+  model.layers[0].trainable = false;
+  const task = taskOf(model);
+  const params = task.init(new EagerRandom(seedKey(1)));
+  expect(treeLeaves(params).map(({ path }) => path)).toEqual(['layer2.bias', 'layer2.kernel']);
+  const { xs, ys } = batch(6);
+  const output = tf.softmax(
+    tf.add(
+      tf.matMul(
+        model.layers[0].apply(xs) as tf.Tensor2D,
+        (params as Record<string, Record<string, tf.Tensor2D>>).layer2.kernel,
+      ),
+      0,
+    ),
+  );
+  const expected = number(tf.mean(tf.metrics.categoricalCrossentropy(tf.oneHot(ys as tf.Tensor1D, 3), output)));
+  expect(number(task.metrics!(params, { xs, ys }).loss)).toBeCloseTo(expected, 6);
+});
+
+test('dropout draws from the key: the same masks for one key, others for another, none in metrics', () => {
+  const task = taskOf(network());
+  const params = task.init(new EagerRandom(seedKey(1)));
+  const rows = batch(10);
+  const loss = (seed: number): number => number(task.loss(params, rows, new EagerRandom(seedKey(seed))));
+  expect(loss(3)).toBe(loss(3));
+  expect(loss(3)).not.toBe(loss(4));
+  const [a, b] = [1, 2].map(() => number(task.metrics!(params, rows).loss));
+  expect(a).toBe(b);
+});
+
+test('dropout keeps the expectation and drops the share that its rate says', () => {
+  // One linear layer after the dropout, all weights 1: the output sums what is left of 4000 ones, each scaled by 1/0.6.
+  const width = 4000;
+  const model = tf.sequential({
+    layers: [
+      tf.layers.dropout({ rate: 0.4, inputShape: [width] }),
+      tf.layers.dense({ units: 1, kernelInitializer: 'ones', useBias: false }),
+    ],
+  });
+  const ones = arrayDataset({
+    xs: new Float32Array(10 * width).fill(1),
+    ys: new Float32Array(10),
+    inputShape: [width],
+  });
+  const task = layersModelTask(() => model, { data: ones, loss: (_, yPred) => yPred });
+  const params = task.init(new EagerRandom(seedKey(1)));
+  const rows = { xs: tf.ones([8, width]), ys: tf.zeros([8]) };
+  const kept = number(task.loss(params, rows, new EagerRandom(seedKey(3)))) / (width / 0.6);
+  // A binomial share of 32000 draws; two-sided error 1e-4 with a fixed seed.
+  expect(Math.abs(kept - 0.6)).toBeLessThan(normalQuantile(1e-4) * Math.sqrt((0.6 * 0.4) / (8 * width)));
+});
+
+describe('initialisers', () => {
+  const SHAPE = [60, 50];
+  const COUNT = 3000;
+  /** Variance of a standard normal conditioned on |z| < 2: 1 − 4φ(2)/erf(√2). */
+  const TRUNCATED = 1 - (4 * Math.exp(-2)) / Math.sqrt(2 * Math.PI) / 0.9544997361036416;
+  // Excess kurtosis: what the variance of a sample variance depends on. Uniform −1.2; normal 0; truncated normal −0.64.
+  const rows: readonly {
+    readonly name: string;
+    readonly initializer: Parameters<typeof tf.layers.dense>[0]['kernelInitializer'];
+    readonly mean?: number;
+    readonly variance: number;
+    readonly bound?: number;
+  }[] = [
+    { name: 'zeros', initializer: 'zeros', variance: 0 },
+    { name: 'ones', initializer: 'ones', mean: 1, variance: 0 },
+    { name: 'constant', initializer: tf.initializers.constant({ value: 0.25 }), mean: 0.25, variance: 0 },
+    { name: 'randomNormal', initializer: tf.initializers.randomNormal({ mean: 1, stddev: 2 }), mean: 1, variance: 4 },
+    {
+      name: 'randomUniform',
+      initializer: tf.initializers.randomUniform({ minval: -1, maxval: 3 }),
+      mean: 1,
+      variance: 16 / 12,
+      bound: 2,
+    },
+    {
+      name: 'truncatedNormal',
+      initializer: tf.initializers.truncatedNormal({ mean: -1, stddev: 0.5 }),
+      mean: -1,
+      variance: 0.25 * TRUNCATED,
+      bound: 1,
+    },
+    { name: 'glorotUniform', initializer: 'glorotUniform', variance: 2 / 110, bound: Math.sqrt(6 / 110) },
+    {
+      name: 'glorotNormal',
+      initializer: 'glorotNormal',
+      variance: (2 / 110) * TRUNCATED,
+      bound: 2 * Math.sqrt(2 / 110),
+    },
+    { name: 'heNormal', initializer: 'heNormal', variance: (2 / 60) * TRUNCATED, bound: 2 * Math.sqrt(2 / 60) },
+    { name: 'heUniform', initializer: 'heUniform', variance: 2 / 60, bound: Math.sqrt(6 / 60) },
+    { name: 'leCunNormal', initializer: 'leCunNormal', variance: (1 / 60) * TRUNCATED, bound: 2 * Math.sqrt(1 / 60) },
+    { name: 'leCunUniform', initializer: 'leCunUniform', variance: 1 / 60, bound: Math.sqrt(3 / 60) },
+    {
+      name: 'varianceScaling, fan out',
+      initializer: tf.initializers.varianceScaling({ scale: 3, mode: 'fanOut', distribution: 'uniform' }),
+      variance: 3 / 50,
+      bound: Math.sqrt(9 / 50),
+    },
+  ];
+
+  test.each(rows)('$name', ({ initializer, mean = 0, variance, bound }) => {
+    const wide = arrayDataset({ xs: new Float32Array(600), ys: new Float32Array(10), inputShape: [60] });
+    const model = tf.sequential({
+      layers: [tf.layers.dense({ units: 50, inputShape: [60], kernelInitializer: initializer })],
+    });
+    const task = layersModelTask(() => model, { data: wide, loss: (_, yPred) => yPred });
+    const kernel = (task.init(new EagerRandom(seedKey(11))) as Record<string, Record<string, tf.Tensor>>).layer0.kernel;
+    expect(kernel.shape).toEqual(SHAPE);
+    const values = Array.from(kernel.dataSync());
+    const sampleMean = values.reduce((a, b) => a + b, 0) / COUNT;
+    const sampleVariance = values.reduce((sum, x) => sum + (x - mean) ** 2, 0) / COUNT;
+    // Two-sided error 1e-4 each, with a fixed seed; the kurtosis of all of these is at most a normal's.
+    const z = normalQuantile(1e-4);
+    expect(Math.abs(sampleMean - mean)).toBeLessThanOrEqual(z * Math.sqrt(variance / COUNT));
+    expect(Math.abs(sampleVariance - variance)).toBeLessThanOrEqual(z * variance * Math.sqrt(2 / COUNT));
+    if (bound !== undefined) {
+      const largest = Math.max(...values.map((x) => Math.abs(x - mean)));
+      expect(largest).toBeLessThanOrEqual(bound * (1 + 1e-6));
+      expect(largest).toBeGreaterThan(0.95 * bound);
+    }
+  });
+
+  test('identity', () => {
+    const square = arrayDataset({ xs: new Float32Array(40), ys: new Float32Array(10), inputShape: [4] });
+    const kernelInitializer = tf.initializers.identity({ gain: 2 });
+    const model = tf.sequential({ layers: [tf.layers.dense({ units: 4, inputShape: [4], kernelInitializer })] });
+    const task = layersModelTask(() => model, { data: square, loss: (_, yPred) => yPred });
+    const [, kernel] = leavesOf(task.init(new EagerRandom(seedKey(11))));
+    expect(kernel).toEqual([2, 0, 0, 0, 0, 2, 0, 0, 0, 0, 2, 0, 0, 0, 0, 2]);
+  });
+
+  test('truncated normal draws have the distribution function of one (Kolmogorov and Smirnov)', () => {
+    const count = 5000;
+    const sorted = Array.from(truncatedNormal([count], new EagerRandom(seedKey(21))).dataSync()).sort((a, b) => a - b);
+    // Φ by Simpson's rule on the density: exact to 1e-9 here.
+    const integral = (x: number): number => {
+      const n = 60;
+      const density = (u: number): number => Math.exp(-u * u * 0.5) / Math.sqrt(2 * Math.PI);
+      let sum = density(0) + density(x);
+      for (let i = 1; i < n; i++) sum += (i % 2 === 1 ? 4 : 2) * density((x * i) / n);
+      return (sum * x) / n / 3;
+    };
+    const half = integral(2);
+    const distance = sorted.reduce((most, x, i) => {
+      const expected = (integral(x) + half) / (2 * half);
+      return Math.max(most, Math.abs(expected - i / count), Math.abs(expected - (i + 1) / count));
+    }, 0);
+    // Kolmogorov's bound at level 1e-4: √(ln(2/1e-4)/2n).
+    expect(distance).toBeLessThan(Math.sqrt(Math.log(2 / 1e-4) / (2 * count)));
+    expect(Math.max(...sorted.map(Math.abs))).toBeLessThanOrEqual(2 + 1e-6);
+  });
+
+  test('each weight of the model has numbers of its own', () => {
+    const model = tf.sequential({
+      layers: [
+        tf.layers.dense({ units: 4, inputShape: [4] }),
+        tf.layers.dense({ units: 4 }),
+        tf.layers.dense({ units: 3 }),
+      ],
+    });
+    const kernels = leavesOf(taskOf(model).init(new EagerRandom(seedKey(1)))).filter((_, i) => i % 2 === 1);
+    expect(new Set(kernels.flat()).size).toBe(16 + 16 + 12);
+  });
+});
+
+describe('refused, with the reason', () => {
+  const dense = (more: object = {}) => tf.layers.dense({ units: 3, inputShape: [4], ...more });
+  const rows: readonly { readonly what: string; readonly model: () => tf.LayersModel; readonly message: RegExp }[] = [
+    {
+      what: 'unsupported layers, all of them named',
+      model: () =>
+        tf.sequential({
+          layers: [
+            tf.layers.dense({ units: 4, inputShape: [4] }),
+            tf.layers.batchNormalization({ name: 'norm' }),
+            tf.layers.reshape({ targetShape: [4, 1] }),
+            tf.layers.lstm({ units: 3, name: 'memory' }),
+          ],
+        }),
+      message:
+        /^model: expected layers among InputLayer, Dense.*got "norm" \(BatchNormalization\), "memory" \(LSTM\)\./,
+    },
+    {
+      what: 'an orthogonal initialiser',
+      model: () => tf.sequential({ layers: [dense({ name: 'first', kernelInitializer: 'orthogonal' })] }),
+      message: /^model\.first\.kernel: expected an initialiser among Zeros.*got Orthogonal.*init: 'keep'/,
+    },
+    {
+      what: 'a constraint',
+      model: () => tf.sequential({ layers: [dense({ name: 'bound', kernelConstraint: 'nonNeg' })] }),
+      message: /^model\.bound\.kernelConstraint: expected no constraint/,
+    },
+    {
+      what: 'a model without layers',
+      model: () => tf.sequential(),
+      message: /^model: expected a model with an input shape/,
+    },
+    {
+      what: 'another input shape than the data',
+      model: () => tf.sequential({ layers: [tf.layers.dense({ units: 3, inputShape: [5] })] }),
+      message: /^data: expected inputs of the model's shape \[5\], got ".*" with \[4\]/,
+    },
+    {
+      what: 'two outputs',
+      model: () => {
+        const input = tf.input({ shape: [4] });
+        const outputs = [1, 2].map(() => tf.layers.dense({ units: 3 }).apply(input) as tf.SymbolicTensor);
+        return tf.model({ inputs: input, outputs });
+      },
+      message: /^model: expected one input and one output, got 1 and 2/,
+    },
+    {
+      what: 'something else',
+      model: () => ({}) as tf.LayersModel,
+      message: /^model: expected a function that returns/,
+    },
+  ];
+  test.each(rows)('$what', ({ model, message }) => {
+    const make = (): unknown => taskOf(model());
+    expect(make).toThrow(ConfigurationError);
+    expect(make).toThrow(message);
+  });
+
+  test('an unknown loss', () => {
+    const make = (): unknown => taskOf(network(), { loss: 'crossEntropy' as never });
+    expect(make).toThrow('task.loss: expected a function (yTrue, yPred) or one of categoricalCrossentropy');
+  });
+
+  test("an orthogonal initialiser is fine with init: 'keep'", () => {
+    const model = tf.sequential({ layers: [dense({ kernelInitializer: 'orthogonal' })] });
+    expect(leavesOf(taskOf(model, { init: 'keep' }).init(new EagerRandom(seedKey(0))))[1]).toEqual(weightsOf(model)[0]);
+  });
+});
+
+test('data that is still being loaded makes a promise of the task', async () => {
+  const task = layersModelTask(network, { data: Promise.resolve(data), loss: 'categoricalCrossentropy' });
+  expect(task).toBeInstanceOf(Promise);
+  expect((await task).dataset).toBe(data);
+});
