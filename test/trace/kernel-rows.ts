@@ -289,6 +289,7 @@ export const ROWS: readonly Row[] = [
   unary('range', (x) => tf.range(0, 6, 1, 'int32').add(x), floats([6])),
   unary('range of float32', (x) => tf.range(1, -0.9, -0.5).add(x), floats([4])),
   unary('range going down', (x) => tf.range(4, 1, -1, 'int32').add(x), floats([3])),
+  unary('linspace of one', (x) => tf.linspace(-1, 2, 1).mul(x), floats([1])),
   unary('linspace', (x) => tf.linspace(-1, 2, 5).mul(x), floats([5])),
 
   // Indexing.

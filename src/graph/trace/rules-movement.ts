@@ -165,5 +165,5 @@ export const MOVEMENT_RULES = {
     return k.g.constant(dtype === 'int32' ? Int32Array.from(numbers) : Float32Array.from(numbers), [count], dtype);
   },
   LinSpace: (k, { start, stop, num }: LinSpaceAttrs) =>
-    k.g.constant(Float32Array.from(progression(num, start, (stop - start) / (num - 1))), [num], 'float32'),
+    k.g.constant(Float32Array.from(progression(num, start, (stop - start) / Math.max(1, num - 1))), [num], 'float32'),
 } satisfies Record<string, KernelRule>;
