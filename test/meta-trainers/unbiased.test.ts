@@ -20,7 +20,7 @@ import { meanTest, normalQuantile } from '../support/statistics';
 
 const SIGMA = 0.5;
 /** Populations a mean is taken over. */
-const MEANS = 1000;
+const MEANS = 700;
 const theta = Float64Array.of(0.3, -0.4);
 
 const common = { sigma: SIGMA, window: W };
@@ -108,14 +108,14 @@ describe.each(rows)('$label', (row) => {
         );
         expect(Math.abs(test.z)).toBeLessThan(z);
         // Else the test could not tell a wrong factor from noise.
-        expect(test.standardError).toBeLessThan(0.05 * Math.sqrt(squaredNorm(truth)));
+        expect(test.standardError).toBeLessThan(0.06 * Math.sqrt(squaredNorm(truth)));
       });
     });
   });
 });
 
 describe('truncated ES is biased by what the window leaves out', () => {
-  it('on the quadratic loss: its mean is far from the whole gradient, in a test that resolves 1/20 of it', async () => {
+  it('on the quadratic loss: its mean is over 20 standard errors from the whole gradient', async () => {
     const system = linearSystem('quadratic', T);
     const whole = horizonGradient(system, theta, { sigma: SIGMA, period: T, window: W, perturbed: 'persistent' });
     const samples = await gradients(linearProgram(system), truncatedEs({ ...common, pairs: (2 * T) / W }), MEANS, 1);
@@ -133,12 +133,12 @@ describe('truncated ES is biased by what the window leaves out', () => {
   });
 });
 
-/** ‖g‖² of single pairs against its expectation: 4000 seeds, so that heavy tails average out. */
+/** ‖g‖² of single pairs against its expectation: 2500 seeds, so that heavy tails average out. */
 describe('variance on a linear loss', () => {
   const system = linearSystem('linear', T);
   const d = theta.length;
   const quantile = normalQuantile(1e-4 / 30);
-  const SEEDS = 4000;
+  const SEEDS = 2500;
 
   it.each([W, 6, 9, T])('one GPES_K pair, K=%d: c·d·Σ_j‖g_τj‖² + 2‖Σ_j g_τj‖² in every window τ', async (K) => {
     const estimator = gpes({ ...common, pairs: 1, noisePeriod: K, lockstep: true });
@@ -155,7 +155,7 @@ describe('variance on a linear loss', () => {
       const expected = chunks.length * d * chunks.reduce((sum, g) => sum + squaredNorm(g), 0) + 2 * squaredNorm(total);
       const test = meanTest(squares[tau], expected);
       expect(Math.abs(test.z)).toBeLessThan(quantile);
-      expect(test.standardError).toBeLessThan(0.06 * expected);
+      expect(test.standardError).toBeLessThan(0.08 * expected);
     });
   });
 
