@@ -26,7 +26,7 @@ export function registerMnistLr({ preset }: Registrar): void {
   preset('mnist-lr', {
     description: 'learning-rate schedule of a small MLP on MNIST, on validation accuracy; minutes on two cores',
     config: {
-      data: { name: 'mnist', size: 8 },
+      data: { name: 'mnist', size: 14 },
       task: { name: 'mlp', hidden: [32], activation: 'relu', batchSize: 32 },
       optimizer: {
         name: 'sgd',
@@ -35,9 +35,12 @@ export function registerMnistLr({ preset }: Registrar): void {
       },
       objective: { metric: 'accuracy', split: 'validation', over: 'sum' },
       estimator: { name: 'nres', pairs: 10, sigma: 0.1, window: 20 },
-      outerOptimizer: { name: 'adam', learningRate: 0.1 },
-      horizon: 200,
-      iterations: 100,
+      outerOptimizer: {
+        name: 'adam',
+        learningRate: { name: 'cosine', initial: 0.15, final: 0.01, iterations: 150 },
+      },
+      horizon: 400,
+      iterations: 150,
       seed: 0,
     },
   });
