@@ -24,8 +24,9 @@ interface NodeBackend {
 }
 
 function messageOf(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
-  return message.split('\n')[0].replace(/\.$/, '');
+  // Not instanceof: the loader may stand in another realm.
+  const message = typeof error === 'object' && error !== null && 'message' in error ? error.message : error;
+  return String(message).split('\n')[0].replace(/\.$/, '');
 }
 
 /** Loads a package that registers a backend; the user's active backend stays what it was. */

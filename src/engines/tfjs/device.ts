@@ -152,8 +152,25 @@ export async function openDevice(backendName: string, options: { readonly memory
   return { backendName, backend };
 }
 
+/** Fields of TensorFlow.js' Node backends that their types do not show. */
+interface NodeInternals {
+  readonly binding: { readonly TF_ATTR_TYPE: number; readonly TF_FLOAT: number };
+  executeSingleOutput(name: string, attributes: readonly object[], inputs: readonly unknown[]): tf.TensorInfo;
+}
+
+/** Kernels of the Node backends that only take whole tensors, asked of TensorFlow itself. */
+const NODE_KERNELS: Readonly<Record<string, tf.KernelFunc>> = {
+  Pow: ({ inputs, backend }) => {
+    const internals = backend as unknown as NodeInternals;
+    const { TF_ATTR_TYPE, TF_FLOAT } = internals.binding;
+    const attributes = [{ name: 'T', type: TF_ATTR_TYPE, value: TF_FLOAT }];
+    return internals.executeSingleOutput('Pow', attributes, [inputs.a, inputs.b]);
+  },
+};
+
 /** The kernel of a device. @throws EngineError naming both if the backend has none. */
 export function kernelOf(device: Device, name: string): tf.KernelFunc {
+  if (device.backendName === 'tensorflow' && name in NODE_KERNELS) return NODE_KERNELS[name];
   const config = tf.getKernel(name, device.backendName) as tf.KernelConfig | undefined;
   if (config === undefined) {
     throw new EngineError(
@@ -161,4 +178,21 @@ export function kernelOf(device: Device, name: string): tf.KernelFunc {
     );
   }
   return config.kernelFunc;
+}
+
+/**
+ * The data of a kernel's one result. TensorFlow.js' Node backends return tensors, which its engine counts, and tracks
+ * as the active backend's, whichever that is; plans free data by themselves, so tensors are taken off those books.
+ */
+export function ownResult({ backend }: Device, result: tf.TensorInfo | tf.TensorInfo[]): DataId {
+  const info = Array.isArray(result) ? result[0] : result;
+  const { dataId } = info;
+  if (info instanceof tf.Tensor) {
+    const references = backend.refCount(dataId);
+    backend.incRef(dataId);
+    info.dispose();
+    tf.engine().removeDataId(dataId, backend);
+    if (backend.refCount(dataId) > references) backend.disposeData(dataId);
+  }
+  return dataId;
 }

@@ -11,7 +11,15 @@
 import type * as tf from '@tensorflow/tfjs';
 import { sameShape, sizeOf, type Graph, type Shape, type ValueId } from '../../graph/ir';
 import type { Drawer } from '../shared/draws';
-import { kernelOf, type Attributes, type DataId, type Device, type DeviceType, type HostArray } from './device';
+import {
+  kernelOf,
+  ownResult,
+  type Attributes,
+  type DataId,
+  type Device,
+  type DeviceType,
+  type HostArray,
+} from './device';
 import { copyStrided, rowMajorStrides } from './host/strided';
 
 export const STAGES = { fixed: 0, window: 1, step: 2 } as const;
@@ -28,6 +36,8 @@ export interface Value {
 export interface BufferInfo {
   readonly stage: Stage;
   readonly bytes: number;
+  /** As the device made it; opaque memory knows arrays by this shape only. */
+  readonly made: Shape;
   /** Given from outside: never freed by the plan. */
   readonly external: boolean;
 }
@@ -86,8 +96,8 @@ export class Lowering {
     return sizeOf(value.shape) * (value.batched ? this.particles : 1);
   }
 
-  external(stage: Stage, result: Result): Value {
-    return this.valueOf(this.addBuffer(stage, result, true), result);
+  external(stage: Stage, result: Result, made?: Shape): Value {
+    return this.valueOf(this.addBuffer(stage, result, true, made), result);
   }
 
   constant(data: HostArray, shape: Shape, dtype: DeviceType): Value {
@@ -121,13 +131,17 @@ export class Lowering {
     });
   }
 
-  /** A kernel of the backend. `inputs` are named as the kernel names them; `shapes` overrides how it sees them. */
+  /**
+   * A kernel of the backend. `inputs` are named as the kernel names them; `shapes` overrides how it sees them, `made` is
+   * the shape of what it then returns.
+   */
   kernel(
     name: string,
     inputs: Readonly<Record<string, Value>>,
     attributes: Attributes,
     result: Result,
     shapes: Readonly<Record<string, Shape>> = {},
+    made: Shape = this.deviceShape(result),
   ): Value {
     const names = Object.keys(inputs);
     const seen = names.map((key) => [...((shapes as Partial<typeof shapes>)[key] ?? this.deviceShape(inputs[key]))]);
@@ -137,6 +151,7 @@ export class Lowering {
       seen,
       attributes,
       result,
+      made,
       (infos) => Object.fromEntries(names.map((key, i) => [key, infos[i]])),
     );
   }
@@ -144,7 +159,16 @@ export class Lowering {
   /** A kernel whose operands have no names. */
   kernelOfList(name: string, inputs: readonly Value[], attributes: Attributes, result: Result): Value {
     const seen = inputs.map((value) => this.deviceShape(value));
-    return this.call(name, inputs, seen, attributes, result, (infos) => infos as unknown as tf.NamedTensorInfoMap);
+    const made = this.deviceShape(result);
+    return this.call(
+      name,
+      inputs,
+      seen,
+      attributes,
+      result,
+      made,
+      (infos) => infos as unknown as tf.NamedTensorInfoMap,
+    );
   }
 
   /** A loop on the host over memory that it shares with the device. `out` may hold anything before. */
@@ -174,8 +198,9 @@ export class Lowering {
     inputs: readonly Value[],
     result: Result,
     run: (frame: Frame) => DataId,
+    made?: Shape,
   ): Value {
-    const buffer = this.addBuffer(stage, result, false);
+    const buffer = this.addBuffer(stage, result, false, made);
     this.instructions.push({ stage, inputs: inputs.map((value) => value.buffer), output: buffer, label, run });
     return this.valueOf(buffer, result);
   }
@@ -224,7 +249,8 @@ export class Lowering {
 
   /** Full and with a particle axis: how states and results leave a graph. */
   owned(value: Value, shape: Shape): Value {
-    return this.batch(this.full(value, shape));
+    const owned = this.batch(this.full(value, shape));
+    return this.device.memory === undefined ? this.remade(owned, this.deviceShape(owned)) : owned;
   }
 
   /** What `make` gave when it was first asked for under this name. */
@@ -247,18 +273,42 @@ export class Lowering {
 
   private call(
     name: string,
-    inputs: readonly Value[],
+    values: readonly Value[],
     shapes: readonly number[][],
     attributes: Attributes,
     result: Result,
+    made: Shape,
     pack: (infos: tf.TensorInfo[]) => tf.NamedTensorInfoMap,
   ): Value {
-    const kernel = kernelOf(this.device, name);
-    const { backend } = this.device;
+    const { device } = this;
+    const kernel = kernelOf(device, name);
     const attrs = attributes as unknown as tf.NamedAttrMap;
-    return this.instruction(name, this.stageOf(inputs), inputs, result, ({ data }) => {
-      const infos = inputs.map((value, i) => ({ dataId: data[value.buffer]!, shape: shapes[i], dtype: value.dtype }));
-      return (kernel({ inputs: pack(infos), attrs, backend }) as tf.TensorInfo).dataId;
+    const inputs = device.memory === undefined ? values.map((value, i) => this.remade(value, shapes[i])) : values;
+    return this.instruction(
+      name,
+      this.stageOf(inputs),
+      inputs,
+      result,
+      ({ data }) => {
+        const infos = inputs.map((value, i) => ({ dataId: data[value.buffer]!, shape: shapes[i], dtype: value.dtype }));
+        return ownResult(device, kernel({ inputs: pack(infos), attrs, backend: device.backend }));
+      },
+      made,
+    );
+  }
+
+  /** The value in an array that was made with that shape: opaque memory does not see arrays under another. */
+  private remade(value: Value, shape: Shape): Value {
+    const info = this.buffers[value.buffer];
+    if (sameShape(info.made, shape)) return value;
+    return this.once(`made ${value.buffer} ${shape.join()}`, () => {
+      const kernel = kernelOf(this.device, 'Reshape');
+      const { device } = this;
+      const run = ({ data }: Frame): DataId => {
+        const x = { dataId: data[value.buffer]!, shape: [...info.made], dtype: value.dtype };
+        return ownResult(device, kernel({ inputs: { x }, attrs: { shape: [...shape] }, backend: device.backend }));
+      };
+      return this.instruction('Reshape', this.stageOf([value]), [value], value, run, shape);
     });
   }
 
@@ -281,9 +331,9 @@ export class Lowering {
     return { buffer, shape, dtype, batched };
   }
 
-  private addBuffer(stage: Stage, result: Result, external: boolean): number {
+  private addBuffer(stage: Stage, result: Result, external: boolean, made: Shape = this.deviceShape(result)): number {
     const bytes = this.size(result) * (result.dtype === 'bool' ? 1 : 4);
-    this.buffers.push({ stage, bytes, external });
+    this.buffers.push({ stage, bytes, external, made });
     return this.buffers.length - 1;
   }
 }

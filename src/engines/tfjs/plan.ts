@@ -129,6 +129,11 @@ export class SharedValues {
     return this.values[id]!;
   }
 
+  /** The shape that the value's array was made with. */
+  made(id: ValueId): Shape {
+    return this.lowering.buffers[this.value(id).buffer].made;
+  }
+
   dataId(id: ValueId): DataId {
     this.data ??= this.compute();
     return this.data[this.value(id).buffer]!;
@@ -188,7 +193,7 @@ export class Plan {
     const values: (Value | undefined)[] = [];
     const uses: { buffer: number; id: ValueId }[] = [];
     for (const id of roots) {
-      const value = l.external(STAGES.fixed, shared.value(id));
+      const value = l.external(STAGES.fixed, shared.value(id), shared.made(id));
       values[id] = value;
       uses.push({ buffer: value.buffer, id });
     }

@@ -1,10 +1,10 @@
 /** Rows of device arrays whose leading axis is particles. */
 import { sizeOf } from '../../graph/ir';
-import { hostArray, kernelOf, type DataId, type Device } from './device';
+import { hostArray, kernelOf, ownResult, type DataId, type Device } from './device';
 import type { OutputType } from './plan';
 
 function asInfo(dataId: DataId, rows: number, { shape, dtype }: OutputType) {
-  return { dataId, shape: [rows, sizeOf(shape)], dtype };
+  return { dataId, shape: [rows, ...shape], dtype };
 }
 
 function gatherByKernel(device: Device, dataId: DataId, rows: number, type: OutputType, index: Int32Array): DataId {
@@ -19,7 +19,7 @@ function gatherByKernel(device: Device, dataId: DataId, rows: number, type: Outp
     backend,
   });
   backend.disposeData(indices.dataId);
-  return (Array.isArray(out) ? out[0] : out).dataId;
+  return ownResult(device, out);
 }
 
 /** A new array of the given rows of one that has `rows`. */
@@ -61,7 +61,7 @@ export function mergeRows(
     attrs: { axis: 0 },
     backend,
   });
-  const { dataId } = Array.isArray(both) ? both[0] : both;
+  const dataId = ownResult(device, both);
   const source = Int32Array.from({ length: rows }, (_, row) => row);
   index.forEach((row, i) => (source[row] = rows + i));
   const merged = gatherByKernel(device, dataId, rows + index.length, type, source);

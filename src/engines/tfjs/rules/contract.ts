@@ -20,8 +20,9 @@ function plain(l: Lowering, x: Value, transposed: boolean): Value {
 function collapsed(l: Lowering, a: Value, b: Value, transposeB: boolean, result: Result): Value {
   const k = a.shape[a.shape.length - 1];
   const flags = { transposeA: false, transposeB };
-  const shapes = { a: [1, l.size(a) / k, k], b: [1, ...b.shape.slice(-2)] };
-  return l.kernel('BatchMatMul', { a, b }, flags, result, shapes);
+  const rows = l.size(a) / k;
+  const shapes = { a: [1, rows, k], b: [1, ...b.shape.slice(-2)] };
+  return l.kernel('BatchMatMul', { a, b }, flags, result, shapes, [1, rows, result.shape[result.shape.length - 1]]);
 }
 
 /** A plain product for every particle and batch index, each on its part of the operands, without copies. */

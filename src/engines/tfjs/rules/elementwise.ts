@@ -89,7 +89,7 @@ function mergedShape(dims: readonly number[], strides: readonly number[]): numbe
 export function binaryKernel(l: Lowering, kernel: string, a: Value, b: Value, dtype: DeviceType): Value {
   const { result, dims, strides } = layout(l, [a, b]);
   const shapes = { a: mergedShape(dims, strides[0]), b: mergedShape(dims, strides[1]) };
-  return l.kernel(kernel, { a, b }, {}, { ...result, dtype }, shapes);
+  return l.kernel(kernel, { a, b }, {}, { ...result, dtype }, shapes, dims);
 }
 
 function hostRows(
@@ -124,7 +124,9 @@ export function binary(l: Lowering, op: BinaryName, a: Value, b: Value, dtype: D
   const isFloat = a.dtype === 'float32';
   if (l.device.memory === undefined) {
     if (op === 'div' && !isFloat) return binaryKernel(l, 'FloorDiv', a, b, dtype);
-    return binaryKernel(l, BINARY_KERNELS[op], a, b, dtype);
+    const result = binaryKernel(l, BINARY_KERNELS[op], a, b, dtype);
+    // C's pow(1, NaN) is 1.
+    return op === 'pow' ? select(l, unaryKernel(l, 'IsNan', b, 'bool'), b, result) : result;
   }
   if (l.device.backendName === 'wasm' && isFloat && XNN.has(op) && layout(l, [a, b]).dims.length <= 6) {
     return binaryKernel(l, BINARY_KERNELS[op], a, b, dtype);
@@ -158,7 +160,8 @@ export function unaryLoop(l: Lowering, name: keyof typeof UNARY_LOOPS, x: Value,
 
 function unaryKernel(l: Lowering, kernel: string, x: Value, dtype: DeviceType): Value {
   // Rank and shape do not matter: one axis is what every backend takes.
-  return l.kernel(kernel, { x }, {}, { ...x, dtype }, { x: [l.size(x)] });
+  const flat = [l.size(x)];
+  return l.kernel(kernel, { x }, {}, { ...x, dtype }, { x: flat }, flat);
 }
 
 type UnaryName = keyof typeof UNARY_KERNELS | 'sign';

@@ -90,7 +90,8 @@ const scatterAdd: Rule<'scatterAdd'> = (l, node, [lazyIndices, lazyUpdates]) => 
   const [index, x] = result.batched ? [intoAllRows(l, l.batch(safe), rows), l.batch(updates)] : [safe, updates];
   const all = result.batched ? l.particles : 1;
   const shapes = { indices: [all * count, 1], updates: [all * count, width] };
-  return l.kernel('ScatterNd', { indices: index, updates: x }, { shape: [all * rows, width] }, result, shapes);
+  const made = [all * rows, width];
+  return l.kernel('ScatterNd', { indices: index, updates: x }, { shape: made }, result, shapes, made);
 };
 
 export const INDEXING_RULES = { gather, scatterAdd } as const;
