@@ -91,7 +91,10 @@ function deviation(got: Answers['check'], expected: Answers['check']): number {
 export interface HarnessOptions {
   readonly engines: readonly string[];
   readonly rounds: number;
-  /** Seconds of timed windows after which an engine gets no further round of a case (it always gets one). */
+  /**
+   * Seconds of timed windows after which an engine gets no further round of a case. One whose single window would take
+   * twice as long is left out of it, which is logged.
+   */
   readonly secondsPerEngine: number;
   readonly log: (line: string) => void;
 }
@@ -121,17 +124,22 @@ export async function timeWindows(index: number, options: HarnessOptions): Promi
       }
       log(`  ${engine.engine}: ${what}`);
     }
-    for (const engine of running) await engine.ask('start', {});
-    const seconds = running.map((): number[] => []);
+    const timed: EngineProcess[] = [];
+    for (const engine of running) {
+      const { secondsPerWindow } = await engine.ask('start', {});
+      if (secondsPerWindow <= 2 * secondsPerEngine) timed.push(engine);
+      else log(`  ${engine.engine}: left out, a window takes about ${Math.round(secondsPerWindow)} s (see --seconds)`);
+    }
+    const seconds = timed.map((): number[] => []);
     for (let round = 0; round < rounds; round++) {
-      for (const [i, engine] of running.entries()) {
+      for (const [i, engine] of timed.entries()) {
         const spent = seconds[i].reduce((a, b) => a + b, 0);
         if (round > 0 && spent > secondsPerEngine) continue;
         seconds[i].push((await engine.ask('round', {})).seconds);
       }
     }
     const timings: WindowTiming[] = [];
-    for (const [i, engine] of running.entries()) {
+    for (const [i, engine] of timed.entries()) {
       const { bytes } = await engine.ask('peak', {});
       const particleStepsPerSecond = (particles * window) / median(seconds[i]);
       const gflops = (particleStepsPerSecond * flopsPerStep) / 1e9;

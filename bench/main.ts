@@ -3,7 +3,7 @@
  * docs/performance.md says what is measured.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { cpus, totalmem } from 'node:os';
+import { cpus, loadavg, totalmem } from 'node:os';
 import { join } from 'node:path';
 import Table from 'cli-table3';
 import { Command, InvalidArgumentError } from 'commander';
@@ -95,6 +95,7 @@ async function main(cases: readonly CaseName[], options: Options): Promise<void>
     },
   };
   const all: Timing[] = [];
+  const loadBefore = loadavg()[1];
   for (const name of cases.length > 0 ? cases : CASE_NAMES) {
     const rows = await timings(name, harness);
     all.push(...rows);
@@ -113,6 +114,8 @@ async function main(cases: readonly CaseName[], options: Options): Promise<void>
       cores: cpus().length,
       memoryBytes: totalmem(),
       node: process.version,
+      // Of five minutes, before and after: above 0 before, other work shared the cores.
+      loadAverage: [loadBefore, loadavg()[1]],
       platform: `${process.platform} ${process.arch}`,
     };
     writeFileSync(join(folder, `${options.save}.json`), `${JSON.stringify({ machine, results: all }, undefined, 2)}\n`);

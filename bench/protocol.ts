@@ -7,7 +7,7 @@ export interface Requests {
   open: { readonly engine: string; readonly case: number };
   /** Losses of the check's window. */
   check: Record<string, never>;
-  /** A population at its first inner step, warmed up. */
+  /** A population, warmed up; answers what a window will take, estimated from two steps. */
   start: Record<string, never>;
   /** One window, timed from the call to the losses on the host. */
   round: Record<string, never>;
@@ -20,7 +20,7 @@ export interface Requests {
 export interface Answers {
   open: { readonly engine: string };
   check: { readonly lossSum: readonly number[]; readonly lastLoss: readonly number[] };
-  start: { readonly ready: true };
+  start: { readonly secondsPerWindow: number };
   round: { readonly seconds: number };
   peak: { readonly bytes: number };
   overhead: OverheadBreakdown;

@@ -42,9 +42,11 @@ class Worker {
       case 'start': {
         const { program, benchCase } = this.opened();
         this.windows = await Windows.start(program, benchCase, benchCase.particles);
-        // Plans, packed weights and compiled code of the host's loops.
-        await this.windows.advance(Math.min(benchCase.window, 2));
-        return { ready: true };
+        // Plans, packed weights and compiled code of the host's loops; then the estimate.
+        const steps = Math.min(benchCase.window, 2);
+        await this.windows.advance(steps);
+        const { seconds } = await this.windows.advance(steps);
+        return { secondsPerWindow: (seconds * benchCase.window) / steps };
       }
       case 'round': {
         if (this.windows === undefined) throw new Error('round before start');
