@@ -22,7 +22,16 @@ export {
   type UnrollOptions,
 } from './outer';
 export { createContainer, OuterloopContainer, type ContainerOptions, type RegisterModule } from './container';
-export { train, tune, use, type TrainOptions, type TuneOptions, type TuneResult } from './library';
+export {
+  resume,
+  train,
+  tune,
+  use,
+  type ResumeOptions,
+  type TrainOptions,
+  type TuneOptions,
+  type TuneResult,
+} from './library';
 
 export * from '../datasets';
 export * from '../learned-optimizers';

@@ -26,7 +26,7 @@ import {
   type RunResult,
   type RunSettings,
 } from './outer';
-import { checkFree, readRunConfig, RunDirectory, startRun, writeWhole } from './outer/run-directory';
+import { checkFree, readRunConfig, resumeRun, RunDirectory, startRun, writeWhole } from './outer/run-directory';
 import { renderReport } from './report';
 import { adam } from '../meta-trainers';
 
@@ -237,12 +237,36 @@ export interface TrainOptions {
 export async function train(config: string | ConfigObject, options: TrainOptions = {}): Promise<RunResult> {
   const { container = createContainer(), overrides = [], out, onEvent, signal } = options;
   const input = typeof config === 'string' ? { preset: config } : config;
+  if (Array.isArray(input.plugins) && input.plugins.length > 0) {
+    const got = JSON.stringify(input.plugins);
+    throw new ConfigurationError('plugins', 'no files', got, 'In code, hand plugins in: { container: use(plugin) }.');
+  }
   return startRun({
     config: resolveConfig(input, overrides, container),
     resolver: container,
     ...(out === undefined ? {} : { out }),
     ...(onEvent === undefined ? {} : { listeners: [onEvent] }),
     signal,
+  });
+}
+
+export interface ResumeOptions extends Omit<TrainOptions, 'overrides' | 'out'> {
+  /** Iteration of the checkpoint to go on from; by default the newest. 0: from the start. */
+  readonly checkpoint?: number;
+  /** Go on although the bits may differ: other versions, CPU features or engine. */
+  readonly allowDifferentMachine?: boolean;
+}
+
+/**
+ * Goes on with a run of `train` or of the command line, and ends with the bits it would have ended with.
+ * @throws RunDirectoryError, CheckpointError
+ */
+export async function resume(path: string, options: ResumeOptions = {}): Promise<RunResult> {
+  const { container = createContainer(), onEvent, ...rest } = options;
+  return resumeRun(path, {
+    ...rest,
+    resolver: container,
+    ...(onEvent === undefined ? {} : { listeners: [onEvent] }),
   });
 }
 

@@ -1,11 +1,12 @@
 /** A whole run: compile, judge θ₀, loop, judge θ. Files are the business of a `RunStore`. */
-import type {
-  GradientEstimator,
-  OuterOptimizer,
-  ThetaDescription,
-  ThetaLayout,
-  UnrolledProblem,
-  UnrollProgram,
+import {
+  CapabilityError,
+  type GradientEstimator,
+  type OuterOptimizer,
+  type ThetaDescription,
+  type ThetaLayout,
+  type UnrolledProblem,
+  type UnrollProgram,
 } from '../contracts';
 import { createEvaluator, type Evaluator } from './evaluate';
 import type { Measurement, RunEvent, RunListener } from './events';
@@ -66,13 +67,18 @@ export interface RunOptions {
   readonly signal?: AbortSignal;
 }
 
-/** @throws TraceError, ShapeError before any step is run; DivergenceError, EngineError later */
+/** @throws CapabilityError, TraceError, ShapeError before any step is run; DivergenceError, EngineError later */
 export async function executeRun(options: RunOptions): Promise<RunResult> {
   const { plan, opened, signal, listeners = [] } = options;
   const { problem, settings } = plan;
   const emit = (event: RunEvent): void => {
     for (const listener of listeners) listener(event);
   };
+  const missing = plan.estimator.needs.find((capability) => !opened.engine.capabilities.has(capability));
+  if (missing !== undefined) {
+    const advice = `The estimator "${plan.estimator.name}" needs them: choose another engine or another estimator.`;
+    throw new CapabilityError(opened.engine.name, missing, advice);
+  }
   emit({ type: 'phase', phase: 'compile' });
   const program = await opened.engine.compile(problem);
   let evaluator: Evaluator | undefined;

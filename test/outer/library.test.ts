@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import {
@@ -10,7 +10,9 @@ import {
   outer,
   pes,
   quadraticProblem,
+  parseOverride,
   quadraticTask,
+  resume,
   sgd,
   train,
   tune,
@@ -153,6 +155,18 @@ describe('train', () => {
     };
     expect((await train(config, { container: use(plugin) })).problem).toBe('mine');
     await expect(train(config)).rejects.toThrow('unknown problem "mine"');
-    expect(existsSync(join(folder, 'train'))).toBe(false);
+    await expect(train({ ...config, plugins: ['x.ts'] })).rejects.toThrow('In code, hand plugins in');
+  });
+
+  it('is resumed from its folder', async () => {
+    const out = join(folder, 'train');
+    const overrides = ['iterations=4', 'engine=reference', 'horizon=20'].map(parseOverride);
+    const controller = new AbortController();
+    const onEvent = (event: RunEvent): void => {
+      if (event.type === 'iteration' && event.record.iteration === 1) controller.abort();
+    };
+    await train('quadratic', { overrides, out, onEvent, signal: controller.signal });
+    const whole = await train('quadratic', { overrides });
+    expect((await resume(out)).theta).toEqual(whole.theta);
   });
 });

@@ -141,5 +141,6 @@ test('a plugin in a folder of ES modules, with a helper file and an own copy of 
       'export const plugin = definePlugin(() => {});',
     ].join('\n'),
   );
-  expect(await train(file)).toMatchObject({ code: 0, stderr: '' });
+  const { code, stdout } = await sources.run(LOAD, [file], { cwd: folder });
+  expect({ code, stdout }).toEqual({ code: 0, stdout: '[{}]' });
 }, 30000);

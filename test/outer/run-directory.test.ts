@@ -12,7 +12,8 @@ import {
 import { hostname } from 'node:os';
 import { basename, join } from 'node:path';
 import { CheckpointError, RunDirectoryError } from '../../src/contracts';
-import { parseOverride, resolveConfig, type RunEvent, type RunResult } from '../../src/outer';
+import { adam } from '../../meta-trainers';
+import { initialState, parseOverride, resolveConfig, type RunEvent, type RunResult } from '../../src/outer';
 import {
   checkFree,
   evaluateRun,
@@ -25,6 +26,7 @@ import {
   startRun,
   type ResumeOptions,
 } from '../../src/outer/run-directory';
+import { writeCheckpoint } from '../../src/outer/run-directory/checkpoints';
 import { quadraticClosedForm } from '../../tasks';
 import { temporaryFolder } from './compiled';
 import { testContainer } from './support';
@@ -51,6 +53,7 @@ async function run(sets: readonly string[] = [], out = fresh(), abortAfter?: num
   ];
   const config = resolveConfig({ preset: 'quadratic' }, [...small, ...sets].map(parseOverride), resolver);
   const controller = new AbortController();
+  if (abortAfter === 0) controller.abort();
   const abort = (event: RunEvent): void => {
     if (event.type === 'iteration' && event.record.iteration + 1 === abortAfter) controller.abort();
   };
@@ -206,6 +209,13 @@ describe('an interrupted run', () => {
     expect((await resume(path, { checkpoint: 0 })).iterations).toBe(4);
   });
 
+  it('before its first iteration resumes from there', async () => {
+    const [whole, path] = [fresh(), fresh()];
+    const expected = await run([], whole);
+    expect(await run([], path, 0)).toMatchObject({ interrupted: true, iterations: 0, history: [] });
+    expect((await resume(path)).theta).toEqual(expected.theta);
+  });
+
   it('without any checkpoint starts from zero', async () => {
     const path = fresh();
     const expected = await run([], path, 1);
@@ -214,6 +224,21 @@ describe('an interrupted run', () => {
     expect(done.history[0].theta).toEqual(expected.history[0].theta);
     expect(done.iterations).toBe(4);
   });
+});
+
+test('only two checkpoints are kept once one of them is larger than 200 MB', () => {
+  const path = fresh();
+  const state = initialState(Float64Array.of(1), adam({ learningRate: 1 }), false);
+  const write = (iteration: number): string =>
+    writeCheckpoint(path, { state: { ...state, iteration }, configuration: '' }, 5);
+  for (const iteration of [1, 2, 3]) write(iteration);
+  expect(listCheckpoints(path).map(({ iteration }) => iteration)).toEqual([3, 2, 1]);
+  // Sparse: it takes no room.
+  truncateSync(listCheckpoints(path)[0].path, 200e6 + 1);
+  write(4);
+  expect(listCheckpoints(path).map(({ iteration }) => iteration)).toEqual([4, 3]);
+  write(5);
+  expect(listCheckpoints(path).map(({ iteration }) => iteration)).toEqual([5, 4]);
 });
 
 describe('a damaged checkpoint', () => {
@@ -322,6 +347,25 @@ describe('a folder', () => {
     await expect(resume(path)).rejects.toThrow(/config.json is damaged/);
     writeFileSync(join(path, 'config.json'), '{}');
     await expect(resume(path)).rejects.toThrow(/has no engine or no record/);
+  });
+
+  it('is not made by an estimator that the engine cannot serve', async () => {
+    const path = fresh();
+    const reverse = testContainer({
+      origin: 'test',
+      register: ({ estimator }) =>
+        estimator('tbptt', () => ({
+          name: 'tbptt',
+          needs: ['forward', 'reverse'],
+          populate: () => Promise.reject(new Error('never')),
+          estimate: () => Promise.reject(new Error('never')),
+        })),
+    });
+    const config = resolveConfig({ preset: 'quadratic' }, [parseOverride('estimator=tbptt')], reverse);
+    await expect(startRun({ config, resolver: reverse, out: path })).rejects.toThrow(
+      'engine "reference" has no reverse windows. The estimator "tbptt" needs them: choose another engine or another estimator.',
+    );
+    expect(existsSync(path)).toBe(false);
   });
 
   it('is not made by a run that cannot start', async () => {
