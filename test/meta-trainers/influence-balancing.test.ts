@@ -34,12 +34,12 @@ describe('the problem', () => {
 
 it('NRES is exact gradient descent at rate c·lr with c = Σε²/(500σ²)', async () => {
   const seed = 3;
-  const thetas = await metaTrain(program, nres(options), optimizer, { start, iterations: 1000, seed });
+  const thetas = await metaTrain(program, nres(options), optimizer, { start, iterations: 600, seed });
   const noise = Array.from({ length: PAIRS }, (_, w) => normals(noiseKey(seed, w, 0, 0), 1)[0]);
   const c = noise.reduce((sum, e) => sum + e * e, 0) / PAIRS;
   // c has standard deviation √(2/500) = 6.3 %; this one is off 1, so that RTRL at lr itself does not meet the identity.
   expect(Math.abs(c - 1)).toBeGreaterThan(0.01);
-  const exact = rtrl(RATE * c, 1000);
+  const exact = rtrl(RATE * c, 600);
   // float64: L⁺−L⁻ of losses up to 22 is right to 1e-14, and the descent to θ* does not amplify it.
   thetas.forEach((theta, i) => expect(Math.abs(theta[0] - exact[i])).toBeLessThan(1e-11));
 });
@@ -53,9 +53,8 @@ it('PES lies within the range of 40 seeds at iterations 500 and 1000', async () 
   }
 });
 
-it('truncated ES diverges as in the table: 12.67 at iteration 500, 22.3 at 1000', async () => {
-  const thetas = await metaTrain(program, truncatedEs(options), optimizer, { start, iterations: 1000, seed: 1 });
+it('truncated ES moves away from θ* as in the table: 12.67 at iteration 500 (to 3000: test/full)', async () => {
+  const thetas = await metaTrain(program, truncatedEs(options), optimizer, { start, iterations: 500, seed: 1 });
   // The noise of one step's rate is 6.3 %, of 500 steps' together 0.3 %, and ln loss moves by under 1 in as many steps.
   expect(Math.abs(loggedLoss(thetas[499][0]) / 12.67 - 1)).toBeLessThan(0.01);
-  expect(Math.abs(loggedLoss(thetas[999][0]) / 22.3 - 1)).toBeLessThan(0.01);
 });

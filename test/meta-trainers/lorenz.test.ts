@@ -21,8 +21,8 @@ it('NRES is under 60 by iteration 1000', async () => {
 
 it('truncated ES stays above 65 where it comes lowest (5000 iterations: test/full)', async () => {
   const optimizer = sgd({ learningRate: 3e-4 });
-  const thetas = await metaTrain(plainProgram(lorenz()), truncatedEs(options), optimizer, { ...run, iterations: 600 });
-  for (const i of [400, 450, 500, 550, 600]) {
+  const thetas = await metaTrain(plainProgram(lorenz()), truncatedEs(options), optimizer, { ...run, iterations: 500 });
+  for (const i of [400, 450, 500]) {
     const loss = testLoss(thetas[i - 1]);
     expect(loss).toBeGreaterThan(65);
     // It has learned what it can, and not diverged.

@@ -9,21 +9,22 @@ const program = plainProgram(influenceBalancing);
 const optimizer = sgd({ learningRate: 1e-4 });
 const start = [THETA_START];
 
-it('PES, 10 seeds: at most two lie outside the range of 40 others at any iteration of the table', async () => {
+it('PES, 4 seeds: at most one lies outside the range of 40 others at any iteration of the table', async () => {
   const outside = pesRange.map(() => 0);
-  for (let seed = 11; seed <= 20; seed++) {
+  for (let seed = 11; seed <= 14; seed++) {
     const thetas = await metaTrain(program, pes(options), optimizer, { start, iterations: 3000, seed });
     pesRange.forEach(([i, least, most], line) => {
       const loss = loggedLoss(thetas[i - 1][0]);
       if (loss < least || loss > most) outside[line]++;
     });
   }
-  // Each is outside with probability 2/41: three of ten with probability 1.0 %, before the fixed seeds were chosen.
-  expect(Math.max(...outside)).toBeLessThanOrEqual(2);
+  // Each is outside with probability 2/41: two of four with probability 1.3 %, before the fixed seeds were chosen.
+  expect(Math.max(...outside)).toBeLessThanOrEqual(1);
 }, 600_000);
 
-it('truncated ES: 68.8 at iteration 2000, 211 at 3000', async () => {
+it('truncated ES: 22.3 at iteration 1000, 68.8 at iteration 2000, 211 at 3000', async () => {
   const thetas = await metaTrain(program, truncatedEs(options), optimizer, { start, iterations: 3000, seed: 1 });
+  expect(Math.abs(loggedLoss(thetas[999][0]) / 22.3 - 1)).toBeLessThan(0.01);
   expect(Math.abs(loggedLoss(thetas[1999][0]) / 68.8 - 1)).toBeLessThan(0.01);
   expect(Math.abs(loggedLoss(thetas[2999][0]) / 211 - 1)).toBeLessThan(0.01);
 }, 600_000);
