@@ -85,6 +85,21 @@ async function timings(name: CaseName, options: HarnessOptions): Promise<Timing[
   return rows;
 }
 
+function save(name: string, loadBefore: number, results: readonly Timing[]): void {
+  const folder = join(__dirname, 'results');
+  mkdirSync(folder, { recursive: true });
+  const machine = {
+    cpu: cpus()[0].model.trim(),
+    cores: cpus().length,
+    memoryBytes: totalmem(),
+    node: process.version,
+    // Of five minutes, before and after: above 0 before, other work shared the cores.
+    loadAverage: [loadBefore, loadavg()[1]],
+    platform: `${process.platform} ${process.arch}`,
+  };
+  writeFileSync(join(folder, `${name}.json`), `${JSON.stringify({ machine, results }, undefined, 2)}\n`);
+}
+
 async function main(cases: readonly CaseName[], options: Options): Promise<void> {
   const harness: HarnessOptions = {
     engines: options.engines ?? (await availableEngines()),
@@ -99,26 +114,14 @@ async function main(cases: readonly CaseName[], options: Options): Promise<void>
   for (const name of cases.length > 0 ? cases : CASE_NAMES) {
     const rows = await timings(name, harness);
     all.push(...rows);
+    // After each case: an interrupted bench keeps what it has.
+    if (options.save !== undefined) save(options.save, loadBefore, all);
     if (options.json) rows.forEach((timing) => console.log(JSON.stringify(timing)));
     else {
       const table = new Table({ head: [...HEADS[name]], style: { head: [], border: [] } });
       table.push(...rows.map(row));
       console.log(`\n${name}\n${table.toString()}`);
     }
-  }
-  if (options.save !== undefined) {
-    const folder = join(__dirname, 'results');
-    mkdirSync(folder, { recursive: true });
-    const machine = {
-      cpu: cpus()[0].model.trim(),
-      cores: cpus().length,
-      memoryBytes: totalmem(),
-      node: process.version,
-      // Of five minutes, before and after: above 0 before, other work shared the cores.
-      loadAverage: [loadBefore, loadavg()[1]],
-      platform: `${process.platform} ${process.arch}`,
-    };
-    writeFileSync(join(folder, `${options.save}.json`), `${JSON.stringify({ machine, results: all }, undefined, 2)}\n`);
   }
 }
 
