@@ -1,6 +1,7 @@
 /** Random ops drawn on the host: every element follows from (seed, worker, episode, t) and the op's path. */
 import type { NodeOf } from '../../graph/ir';
 import { episodeKey, fillNormals, foldIn, integers, uniforms, type Key, type Stream } from '../../random';
+import { PairMap } from './pair-map';
 
 type RandomAttributes = NodeOf<'random'>['attributes'];
 
@@ -19,11 +20,11 @@ export class Drawer {
   private readonly partners: Int32Array;
 
   constructor(private readonly context: DrawContext) {
-    const first = new Map<string, number>();
+    const first = new PairMap<number>();
     this.partners = context.workers.map((worker, i) => {
-      const name = `${worker},${context.episodes[i]}`;
-      const partner = first.get(name);
-      if (partner === undefined) first.set(name, i);
+      const episode = context.episodes[i];
+      const partner = first.get(worker, episode);
+      if (partner === undefined) first.set(worker, episode, i);
       return partner ?? i;
     });
   }

@@ -1,21 +1,25 @@
 /** The θ that each particle runs with, and the weighted sums of the same noise (conventions.md, "Particles and noise"). */
 import { EngineError, type Perturbation } from '../../contracts';
 import { fillNormals, type Key } from '../../random';
+import { PairMap } from './pair-map';
 
 function expectLength(what: string, length: number, expected: number): void {
   if (length !== expected) throw new EngineError(`${what}: expected ${expected} numbers, got ${length}.`);
 }
 
 /** Positions that have the same two-word key, in order of first appearance. */
-function groupKeys(keys: Uint32Array): Map<string, number[]> {
-  const groups = new Map<string, number[]>();
+function groupKeys(keys: Uint32Array): number[][] {
+  const groups = new PairMap<number[]>();
+  const all: number[][] = [];
   for (let i = 0; 2 * i < keys.length; i++) {
-    const name = `${keys[2 * i]},${keys[2 * i + 1]}`;
-    const group = groups.get(name);
-    if (group === undefined) groups.set(name, [i]);
-    else group.push(i);
+    const group = groups.get(keys[2 * i], keys[2 * i + 1]);
+    if (group === undefined) {
+      const fresh = [i];
+      groups.set(keys[2 * i], keys[2 * i + 1], fresh);
+      all.push(fresh);
+    } else group.push(i);
   }
-  return groups;
+  return all;
 }
 
 function keyAt(keys: Uint32Array, i: number): Key {
@@ -42,7 +46,7 @@ export function thetaRows(perturbation: Perturbation, m: number, dim: number): F
   expectLength('gaussian perturbation, keys', keys.length, 2 * m);
   expectLength('gaussian perturbation, signs', signs.length, m);
   const noise = new Float64Array(dim);
-  for (const group of groupKeys(keys).values()) {
+  for (const group of groupKeys(keys)) {
     fillNormals(keyAt(keys, group[0]), noise);
     for (const i of group) {
       const scale = signs[i] * sigma;

@@ -1,30 +1,40 @@
 /**
- * How a product of matrices is asked of each backend: measured with `npm run bench -- tfjs-forms`, which prints this
- * table anew. GFLOPS of 100×784 · 784×100 for each of 16 particles, one core:
+ * What is fastest on each backend, from measurements (`npm run bench -- tfjs-forms`). GFLOPS of the products m×k · k×n of
+ * 16 particles, in CPU time of one core:
  *
- * | form | cpu | wasm |
- * |---|---|---|
- * | one batched kernel call, no flags | 0.9 | 1.9 |
- * | one batched kernel call, a flag | 0.9 | 1.9 |
- * | a plain 2-D product a particle (views), operands transposed first | – | 16–23 |
+ * | backend, form | 100×784×100 | 784×100×100 | 100×100×10 | 32×64×32 | 16×32×16 | 8×16×4 |
+ * |---|---|---|---|---|---|---|
+ * | cpu, one batched call, with flags or without | 0.6 | 0.6 | 0.6 | 0.5 | 0.4–0.5 | 0.4 |
+ * | cpu, operand transposed first | 0.5 | 0.4–0.6 | 0.2–0.5 | 0.3 | 0.2 | 0.1 |
+ * | wasm, one batched call, with flags or without | 1.9 | 1.9 | 1.3–1.6 | 1.6 | 1.1–1.5 | 0.8 |
+ * | wasm, a plain product a particle (views) | 15 | 20 | 7 | 7 | 1.7 | 0.2 |
+ * | wasm, the same after transposing an operand | 12–13 | 19–20 | 6–8 | 5–6 | 1.6 | 0.2 |
  */
 import type { Device } from './device';
 
-export interface ProductForms {
+export interface BackendForms {
   /**
    * From how many flops (2mkn) of one particle's product a loop of plain 2-D products over views pays: below, the
-   * overhead of a call (about 10 µs) is more than what XNNPACK gains over the batched loop. Infinity: never.
+   * overhead of a call (about 10 µs, packing included) is more than what XNNPACK gains over the batched loop. Infinity:
+   * never.
    */
   readonly viewsFromFlops: number;
   /** A batched operand times a shared one, rows of all particles taken together: one 2-D product. */
   readonly collapseRows: boolean;
+  /**
+   * Bytes that one call may hold at once beside the states; more particles than fit run one group after another. One
+   * core works best within its cache (the 784-100-100-10 network on wasm: 139 particle-steps/s in one group of 16, 174
+   * in groups of 4); a device with many wants large calls.
+   */
+  readonly workingSetBytes: number;
 }
 
-const FORMS: Readonly<Record<string, ProductForms>> = {
-  wasm: { viewsFromFlops: 20_000, collapseRows: true },
+const FORMS: Readonly<Record<string, BackendForms>> = {
+  cpu: { viewsFromFlops: Infinity, collapseRows: true, workingSetBytes: 8 * 2 ** 20 },
+  wasm: { viewsFromFlops: 12_000, collapseRows: true, workingSetBytes: 8 * 2 ** 20 },
 };
-const DEFAULT: ProductForms = { viewsFromFlops: Infinity, collapseRows: true };
+const DEFAULT: BackendForms = { viewsFromFlops: Infinity, collapseRows: true, workingSetBytes: 192 * 2 ** 20 };
 
-export function productForms(device: Device): ProductForms {
+export function backendForms(device: Device): BackendForms {
   return (FORMS as Partial<typeof FORMS>)[device.backendName] ?? DEFAULT;
 }

@@ -177,6 +177,7 @@ export class Plan {
   private readonly results: readonly Value[];
   private readonly sharedUses: readonly { readonly buffer: number; readonly id: ValueId }[];
   private readonly stages: readonly (readonly Scheduled[])[];
+  private readonly stepBuffers: readonly number[];
   private readonly data: (DataId | undefined)[] = [];
   private prepared = false;
   private frame: Frame = { data: this.data };
@@ -211,6 +212,7 @@ export class Plan {
     this.outputs = this.results.map(({ shape, dtype }) => ({ shape, dtype }));
     const keep = new Set(this.results.map(({ buffer }) => buffer));
     this.stages = [STAGES.fixed, STAGES.window, STAGES.step].map((stage) => schedule(l, stage, keep));
+    this.stepBuffers = [...l.buffers.keys()].filter((buffer) => l.buffers[buffer].stage === STAGES.step);
     this.peakBytes = this.measurePeak();
   }
 
@@ -241,9 +243,7 @@ export class Plan {
       given.add(buffer);
       return dataId;
     });
-    this.lowering.buffers.forEach((info, buffer) => {
-      if (info.stage === STAGES.step) this.data[buffer] = undefined;
-    });
+    for (const buffer of this.stepBuffers) this.data[buffer] = undefined;
     return outputs;
   }
 

@@ -51,11 +51,11 @@ export class TfjsPopulation implements Population {
     this.table = new ParticleTable(size);
     const groupSize = Math.min(program.groupSize('step'), program.groupSize('init'));
     const count = Math.ceil(size / groupSize);
-    // Groups of nearly equal size, so that one or two plans serve them all.
+    // Groups of nearly equal size, so that few plans serve them all, each from an even particle on: pairs stay together.
+    const start = (i: number): number => (i === count ? size : 2 * Math.floor((i * size) / count / 2));
     this.groups = Array.from({ length: count }, (_, i) => {
-      const first = Math.floor((i * size) / count);
-      return { first, size: Math.floor(((i + 1) * size) / count) - first, state: undefined };
-    });
+      return { first: start(i), size: start(i + 1) - start(i), state: undefined };
+    }).filter((group) => group.size > 0);
     this.leaves = program.traced.state.map(({ type }) => ({ shape: type.shape, dtype: deviceType(type.dtype) }));
   }
 
@@ -91,14 +91,14 @@ export class TfjsPopulation implements Population {
       const sums = ['', ...metrics].map(() => new Float64Array(particles.length));
       for (const members of this.members(particles)) {
         const scalars = await this.runWindow(members, particles, thetas, steps);
-        scalars.forEach((step, number) => {
-          step.forEach((values, k) => {
-            members.positions.forEach((position, i) => (sums[k][position] += values[i]));
-          });
-          if (number === scalars.length - 1) {
-            members.positions.forEach((position, i) => (lastLoss[position] = step[0][i]));
+        const { positions } = members;
+        for (const step of scalars) {
+          for (const [k, values] of step.entries()) {
+            const sum = sums[k];
+            for (let i = 0; i < positions.length; i++) sum[positions[i]] += values[i];
           }
-        });
+        }
+        scalars.at(-1)?.[0].forEach((loss, i) => (lastLoss[positions[i]] = loss));
       }
       return {
         lossSum: sums[0],
@@ -229,7 +229,7 @@ export class TfjsPopulation implements Population {
         if (state !== group.state) this.release(state);
         state = outputs.slice(0, this.leaves.length);
         scalars.push(outputs.slice(this.leaves.length));
-        t.forEach((value, i) => (t[i] = value + 1));
+        for (let i = 0; i < t.length; i++) t[i] += 1;
         await this.breather.breathe();
       }
     } catch (error) {
@@ -297,7 +297,7 @@ export class TfjsPopulation implements Population {
   private async read(outputs: readonly DataId[]): Promise<Float64Array[]> {
     const { backend } = this.program.device;
     const values: Float64Array[] = [];
-    for (const dataId of outputs) values.push(Float64Array.from((await backend.read(dataId)) as Float32Array));
+    for (const dataId of outputs) values.push(new Float64Array((await backend.read(dataId)) as Float32Array));
     this.release(outputs);
     return values;
   }

@@ -9,6 +9,7 @@ import type { Graph } from '../../graph/ir';
 import type { TracedProblem } from '../../graph/program';
 import { combineNoise } from '../shared/perturbation';
 import type { Device } from './device';
+import { backendForms } from './forms';
 import { GraphAnalysis, Plan, SharedValues } from './plan';
 import { TfjsPopulation } from './population';
 
@@ -16,9 +17,6 @@ export type GraphName = 'init' | 'step' | 'finish';
 
 /** Plans that are kept, least recently used first out: a plan is made in milliseconds. */
 const KEPT_PLANS = 12;
-
-/** Bytes that one call may hold at once beside the states; more particles than fit run one group after another. */
-const WORKING_SET_BYTES = 192 * 2 ** 20;
 
 /** The graphs of one problem, lowered when they are needed for as many particles as are needed. */
 export class TfjsProgram implements UnrollProgram {
@@ -34,7 +32,7 @@ export class TfjsProgram implements UnrollProgram {
     readonly engine: string,
     readonly device: Device,
     readonly traced: TracedProblem,
-    private readonly workingSetBytes: number = WORKING_SET_BYTES,
+    private readonly workingSetBytes: number = backendForms(device).workingSetBytes,
   ) {
     this.problem = traced.problem;
     this.theta = traced.theta;

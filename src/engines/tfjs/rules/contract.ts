@@ -1,6 +1,6 @@
 /** Rules of the product of matrices. */
 import { sizeOf, type Shape } from '../../../graph/ir';
-import { productForms } from '../forms';
+import { backendForms } from '../forms';
 import { anyBatched, type Lowering, type Result, type Value } from '../lowering';
 import { transpose } from './movement';
 import type { Rule } from './rule';
@@ -69,7 +69,7 @@ const matmul: Rule<'matmul'> = (l, node, [lazyA, lazyB]) => {
   const flops = 2 * shape[rank - 2] * shape[rank - 1] * k;
   if (flops === 0) return l.filled(result, 0);
 
-  const forms = productForms(l.device);
+  const forms = backendForms(l.device);
   const views = l.device.products !== undefined && flops >= forms.viewsFromFlops;
   if (forms.collapseRows && a.batched && !b.batched && sizeOf(lead(b.shape)) === 1 && !transposeA) {
     // A shared right operand is transposed once for all steps.
