@@ -10,7 +10,7 @@ import type { Tensor } from '@tensorflow/tfjs';
 export interface KeyedRandom {
   /** An independent generator named by an integer in [0, 2³¹). */
   foldIn(data: number): KeyedRandom;
-  /** `count` independent generators. */
+  /** `count` independent generators: those of `foldIn(0)` … `foldIn(count − 1)`. */
   split(count: number): KeyedRandom[];
   /** Normal draws, float32 of the given shape; mean 0 and standard deviation 1 unless told otherwise. */
   normal(shape: readonly number[], options?: { readonly mean?: number; readonly std?: number }): Tensor;

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import type { DataSplit, Dataset, Inner, KeyedRandom } from '../../src/contracts';
-import { interpret, stepContext, type Value } from '../../src/graph/interpreter';
+import { compileInterpreter, interpret, stepContext, type Value } from '../../src/graph/interpreter';
 import type { Graph, ValueType } from '../../src/graph/ir';
 import { traceFunction, traceInnerFunction, type TraceFunctionOptions } from '../../src/graph/trace';
 import { EagerRandom, episodeKey, foldIn } from '../../src/random';
@@ -212,6 +212,13 @@ describe('inner.random', () => {
       });
     }
     expect(run(graph, [], 0)).not.toEqual(run(graph, [], 4));
+  });
+
+  test('a uniform draw stays below its upper end when float32 rounds it up', () => {
+    // Next to 2²⁴ float32 has only even numbers: half of the sums would be rounded to the end, which is excluded.
+    const graph = trace(({ random }) => [random.uniform([64], { low: 2 ** 24, high: 2 ** 24 + 2 })]);
+    const [values] = compileInterpreter(graph, { floats: 'float32' }).run([], stepContext(SEED, WORKER, EPISODE, 0));
+    expect(new Set(values)).toEqual(new Set([2 ** 24]));
   });
 
   test('without t in initState', () => {

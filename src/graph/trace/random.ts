@@ -1,6 +1,6 @@
 import type * as tf from '@tensorflow/tfjs';
 import { ShapeError, type KeyedRandom } from '../../contracts';
-import { drawWord } from '../../random';
+import { drawWord, floatBelow } from '../../random';
 import type { Distribution, ValueId } from '../ir';
 import type { TraceBackend } from './backend';
 import { traceError } from './lines';
@@ -35,7 +35,11 @@ export class TracedRandom implements KeyedRandom {
 
   uniform(shape: readonly number[], options: { readonly low?: number; readonly high?: number } = {}): tf.Tensor {
     const { low = 0, high = 1 } = options;
-    return this.backend.tensor(this.affine(this.draw(shape, { name: 'uniform' }), high - low, low));
+    const value = this.affine(this.draw(shape, { name: 'uniform' }), high - low, low);
+    if (low === 0) return this.backend.tensor(value);
+    // The sum may round up to `high`, which is not in the interval.
+    const { builder } = this.session;
+    return this.backend.tensor(builder.binary('min', value, builder.fill(floatBelow(high), [])));
   }
 
   integer(shape: readonly number[], low: number, high: number): tf.Tensor {
