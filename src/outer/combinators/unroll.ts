@@ -156,7 +156,7 @@ function build({ name, task, optimizer, objective, horizon }: Build): UnrolledPr
         optimizer: updated.state,
         ...(final && { previous: minimised }),
       },
-      // p₀ = L₀, p_t = L_t − L_{t−1}: the sum over the episode is the last L (experiments.md, telescoping).
+      // p₀ = L₀, p_t = L_t − L_{t−1}: the sum over the episode is the last L (a telescoping sum, Vicol et al. 2021).
       loss: final ? tf.sub(minimised, state.previous as tf.Tensor) : minimised,
       metrics: { 'batch loss': loss, ...labelled(task, objective.split, all) },
     };
