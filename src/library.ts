@@ -182,8 +182,14 @@ export async function tune(options: TuneOptions): Promise<TuneResult> {
         : {
             store: (compiled) =>
               (directory = resume
-                ? RunDirectory.open(out, { opened })
-                : RunDirectory.create(out, { config, opened, compiled, requestedEngine: engine, library: true })),
+                ? RunDirectory.open(out, { opened, config })
+                : RunDirectory.create(out, {
+                    config,
+                    opened,
+                    compiled,
+                    requestedEngine: engine,
+                    library: true,
+                  })).begin(),
           }),
       ...(onEvent === undefined ? {} : { listeners: [onEvent] }),
       signal,

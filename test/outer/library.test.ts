@@ -93,6 +93,9 @@ describe('tune', () => {
     await expect(resumeRun(out, { resolver: testContainer() })).rejects.toThrow(
       'resume it there, with tune({ …, resume: true })',
     );
+    await expect(tune({ ...options, seed: 5, horizon: 40, out, resume: true })).rejects.toThrow(
+      `${out} was run with other settings (horizon: 20 → 40; seed: 3 → 5). Resume it with its own, or start a new run.`,
+    );
     const done = await tune({ ...options, out, resume: true });
     expect(done.theta).toEqual(whole.theta);
     expect(readRunConfig(out)).toMatchObject({ task: { name: 'quadratic' }, seed: 3, run: { library: true } });
@@ -167,6 +170,7 @@ describe('train', () => {
     };
     await train('quadratic', { overrides, out, onEvent, signal: controller.signal });
     const whole = await train('quadratic', { overrides });
+    await expect(tune({ ...options, out, resume: true })).rejects.toThrow('was made from a configuration');
     expect((await resume(out)).theta).toEqual(whole.theta);
   });
 });

@@ -28,6 +28,8 @@ import {
 } from '../../src/outer/run-directory';
 import { writeCheckpoint } from '../../src/outer/run-directory/checkpoints';
 import { quadraticClosedForm } from '../../tasks';
+import { createContainer } from '../../src/container';
+import { ReferenceEngine } from '../../src/engines/reference/engine';
 import { temporaryFolder } from './compiled';
 import { testContainer } from './support';
 
@@ -198,6 +200,34 @@ describe('an interrupted run', () => {
     expect(after.startsWith(before)).toBe(true);
     expect(readMetrics(path)).toHaveLength(4);
     expect(after).not.toContain('"meanLoss":77');
+  });
+
+  it('from an older checkpoint takes the newer ones away with their lines, and is itself resumed', async () => {
+    const path = fresh();
+    const expected = await run(['iterations=6'], path);
+    const controller = new AbortController();
+    const abort = (event: RunEvent): void => {
+      if (event.type === 'iteration') controller.abort();
+    };
+    const part = await resume(path, { checkpoint: 2, listeners: [abort], signal: controller.signal });
+    expect(part).toMatchObject({ interrupted: true, iterations: 3 });
+    expect(listCheckpoints(path).map(({ iteration }) => iteration)).toEqual([3, 2]);
+    expect(readRunResult(path).iterations).toBe(3);
+    expect((await resume(path)).theta).toEqual(expected.theta);
+  });
+
+  it('loses nothing to a resumption that does not come to run', async () => {
+    const path = fresh();
+    await run([], path);
+    const state = (): unknown => [listCheckpoints(path), readMetrics(path), readSummary(path)];
+    const before = state();
+    const engine = Object.assign(new ReferenceEngine(), { compile: () => Promise.reject(new Error('no memory')) });
+    const failing = createContainer({
+      engines: { names: () => ['reference'], open: () => Promise.resolve({ engine, reason: '' }) },
+    });
+    await expect(resume(path, { resolver: failing, checkpoint: 2 })).rejects.toThrow('no memory');
+    expect(state()).toEqual(before);
+    expect(existsSync(join(path, 'lock'))).toBe(false);
   });
 
   it('refuses metrics with a hole in front of the checkpoint', async () => {

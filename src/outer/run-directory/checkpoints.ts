@@ -55,6 +55,11 @@ export function removeLeftovers(run: string): void {
   for (const name of names) if (!NAME.test(name)) rmSync(join(folderOf(run), name), { force: true });
 }
 
+/** Removes the checkpoints of a course of the run that is given up for an earlier one. */
+export function removeNewer(run: string, iteration: number): void {
+  for (const file of listCheckpoints(run)) if (file.iteration > iteration) rmSync(file.path, { force: true });
+}
+
 const prefixed = (prefix: string, bundle: ArrayBundle | undefined): ArrayBundle =>
   Object.fromEntries(Object.entries(bundle ?? {}).map(([name, array]) => [`${prefix}/${name}`, array]));
 

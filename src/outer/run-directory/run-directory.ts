@@ -22,6 +22,7 @@ import {
   CheckpointError,
   RunDirectoryError,
   type ConfigObject,
+  type ConfigValue,
   type ThetaDescription,
   type ThetaLayout,
 } from '../../contracts';
@@ -31,7 +32,7 @@ import { canonical } from '../prepare';
 import type { OpenedEngine } from '../resolver';
 import { runSummary, type MetricsLine, type RunResult, type RunSummary } from '../result';
 import type { CompiledProblem, RunStore, SavedRun } from '../run';
-import { chooseCheckpoint, removeLeftovers, writeCheckpoint } from './checkpoints';
+import { chooseCheckpoint, removeLeftovers, removeNewer, writeCheckpoint } from './checkpoints';
 import { reviveNumbers, writeJson, writeWhole } from './files';
 import { FolderLock, isDeadAside, isLocked, LOCK } from './lock';
 import { differences, theseVersions, thisMachine, type Machine, type Versions } from './machine';
@@ -87,6 +88,8 @@ export interface OpenOptions {
   readonly checkpoint?: number;
   /** Go on although bits may differ: other versions, CPU features or engine. */
   readonly allowDifferentMachine?: boolean;
+  /** What code that resumes a run of its own asks for; refused if the run was of something else. */
+  readonly config?: ConfigObject;
 }
 
 /** Keys that may change between a checkpoint and the configuration it is resumed under. */
@@ -211,16 +214,20 @@ export function readEvaluations(path: string): RunEvaluations | undefined {
 
 /** A run folder held by this process. */
 export class RunDirectory implements RunStore {
+  /** Descriptor of metrics.jsonl, from `begin` on. */
+  private metrics?: number;
+
   private constructor(
     readonly path: string,
     private readonly lock: FolderLock,
     private readonly configuration: string,
     private readonly keep: number,
-    private readonly metrics: number,
+    /** Whole lines of metrics.jsonl of the iterations that `saved` has done. */
+    private readonly lines: readonly string[],
     readonly saved?: SavedRun,
   ) {}
 
-  /** A new run. @throws RunDirectoryError */
+  /** A new run; `begin` it. @throws RunDirectoryError */
   static create(path: string, options: CreateOptions): RunDirectory {
     checkFree(path);
     const lock = takeLock(path);
@@ -238,8 +245,7 @@ export class RunDirectory implements RunStore {
       };
       const recorded = { ...config, engine: opened.engine.name, run };
       writeJson(join(path, CONFIG), recorded);
-      const metrics = openSync(join(path, METRICS), 'a');
-      return new RunDirectory(resolve(path), lock, digestOf(config), keepOf(config), metrics);
+      return new RunDirectory(resolve(path), lock, digestOf(config), keepOf(config), []);
     } catch (error) {
       lock.release();
       throw error;
@@ -247,11 +253,12 @@ export class RunDirectory implements RunStore {
   }
 
   /**
-   * An earlier run, at its newest checkpoint; metrics lines after that are cut, as they will be written again.
+   * An earlier run, at its newest checkpoint or the one asked for. Nothing of it is changed until `begin`.
    * @throws RunDirectoryError, CheckpointError
    */
   static open(path: string, options: OpenOptions): RunDirectory {
     const config = readRunConfig(path);
+    if (options.config !== undefined) checkSame(path, config, options.config);
     if (options.allowDifferentMachine !== true) checkMachine(path, config, options.opened.engine.name);
     const lock = takeLock(path);
     try {
@@ -273,28 +280,38 @@ export class RunDirectory implements RunStore {
             'Start again with --checkpoint 0.',
         );
       }
-      // Results of an end that is about to be reached anew.
-      for (const file of [SUMMARY, EVALUATION]) rmSync(join(path, file), { force: true });
-      writeWhole(join(path, METRICS), lines.map((line) => `${line}\n`).join(''));
-      const metrics = openSync(join(path, METRICS), 'a');
       const history = lines.map((line) => JSON.parse(line) as MetricsLine);
       const saved =
         checkpoint === undefined ? undefined : { state: checkpoint.state, before: checkpoint.before, history };
-      return new RunDirectory(resolve(path), lock, configuration, keepOf(config), metrics, saved);
+      return new RunDirectory(resolve(path), lock, configuration, keepOf(config), lines, saved);
     } catch (error) {
       lock.release();
       throw error;
     }
   }
 
+  /**
+   * Opens metrics.jsonl, and takes away what comes after the checkpoint, as it will be reached anew: results, newer
+   * checkpoints, metrics lines. To be called once everything has compiled, so that a mistake costs nothing.
+   */
+  begin(): this {
+    for (const file of [SUMMARY, EVALUATION]) rmSync(join(this.path, file), { force: true });
+    removeNewer(this.path, this.saved?.state.iteration ?? 0);
+    if (existsSync(join(this.path, METRICS))) {
+      writeWhole(join(this.path, METRICS), this.lines.map((line) => `${line}\n`).join(''));
+    }
+    this.metrics = openSync(join(this.path, METRICS), 'a');
+    return this;
+  }
+
   line(line: MetricsLine): void {
-    writeSync(this.metrics, `${JSON.stringify(line)}\n`);
+    writeSync(this.descriptor(), `${JSON.stringify(line)}\n`);
   }
 
   checkpoint(state: LoopState, before: Measurement | undefined): Promise<string> {
     this.lock.check();
     // Lines first: a checkpoint counts on those of its iterations, also after a power failure.
-    fsyncSync(this.metrics);
+    fsyncSync(this.descriptor());
     const { configuration } = this;
     return Promise.resolve(writeCheckpoint(this.path, { state, before, configuration }, this.keep));
   }
@@ -317,8 +334,13 @@ export class RunDirectory implements RunStore {
 
   /** Lets the folder go; no method may be called after it. */
   close(): void {
-    closeSync(this.metrics);
+    if (this.metrics !== undefined) closeSync(this.metrics);
     this.lock.release();
+  }
+
+  private descriptor(): number {
+    if (this.metrics === undefined) throw new RunDirectoryError(`${this.path} is written to before it has begun.`);
+    return this.metrics;
   }
 }
 
@@ -335,6 +357,24 @@ function takeLock(path: string): FolderLock {
 function keepOf(config: ConfigObject): number {
   const { checkpoint } = config as { readonly checkpoint?: { readonly keep?: unknown } };
   return typeof checkpoint?.keep === 'number' ? checkpoint.keep : 5;
+}
+
+/** That code resumes the run that it made: things are compared by name, settings by value. */
+function checkSame(path: string, recorded: RunConfig, asked: ConfigObject): void {
+  if (!recorded.run.library) {
+    throw new RunDirectoryError(
+      `${path} was made from a configuration: go on with it by resume(…), or \`outerloop resume ${path}\`.`,
+    );
+  }
+  const text = (value: ConfigValue | undefined): string => (value === undefined ? 'nothing' : canonical(value));
+  const changed = [...new Set([...Object.keys(recorded), ...Object.keys(asked)])]
+    .filter((key) => !FREE_KEYS.includes(key) && text(recorded[key]) !== text(asked[key]))
+    .map((key) => `${key}: ${text(recorded[key])} → ${text(asked[key])}`);
+  if (changed.length > 0) {
+    throw new RunDirectoryError(
+      `${path} was run with other settings (${changed.join('; ')}). Resume it with its own, or start a new run.`,
+    );
+  }
 }
 
 function checkMachine(path: string, config: RunConfig, engine: string): void {

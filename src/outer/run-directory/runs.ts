@@ -47,7 +47,7 @@ export async function startRun(options: StartOptions): Promise<RunResult> {
                 compiled,
                 requestedEngine: config.engine,
                 plugins,
-              })),
+              })).begin(),
           }),
       listeners,
       signal,
@@ -97,7 +97,7 @@ export async function resumeRun(path: string, options: ResumeOptions): Promise<R
     return await executeRun({
       plan,
       opened: options.engine === undefined ? reason : opened,
-      store: () => open,
+      store: () => open.begin(),
       listeners,
       signal,
     });
