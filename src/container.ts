@@ -185,7 +185,6 @@ export const BUILT_IN_MODULES: readonly RegisterModule[] = [
 
 export interface ContainerOptions {
   /** By default those of this machine. */
-  /** By default those of this machine. */
   readonly engines?: EngineProvider;
   /** By default everything built in. */
   readonly modules?: readonly RegisterModule[];

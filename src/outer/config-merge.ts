@@ -80,7 +80,7 @@ export function mergeConfig(base: ConfigObject, over: ConfigObject): ConfigObjec
  * @throws UnknownNameError for an unknown first key, ConfigurationError for a path through something that is no object
  */
 export function applyOverride(config: ConfigObject, override: Override, topKeys: readonly string[]): ConfigObject {
-  const path = (ALIASES[override.key] ?? override.key).split('.');
+  const path = (Object.hasOwn(ALIASES, override.key) ? ALIASES[override.key] : override.key).split('.');
   if (!topKeys.includes(path[0])) {
     const known = [...topKeys, ...Object.keys(ALIASES)].sort();
     throw new UnknownNameError('key', override.key, nearNames(path[0], known), known);

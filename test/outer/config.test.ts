@@ -87,6 +87,7 @@ const UNKNOWN: readonly (readonly [string, ConfigObject, readonly string[], stri
   ['data set', {}, ['data=mnits'], 'unknown dataset "mnits". Did you mean "mnist"?'],
   ['engine', {}, ['engine=referense'], 'unknown engine "referense". Did you mean "reference"?'],
   ['key', {}, ['horizont=3'], 'unknown key "horizont". Did you mean "horizon"?'],
+  ['key that every object has', {}, ['constructor=3'], 'unknown key "constructor".'],
   ['key in a file', { iteration: 3 }, [], 'unknown key "iteration". Did you mean "iterations"?'],
   [
     'option',
