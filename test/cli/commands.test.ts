@@ -99,6 +99,20 @@ describe('a whole run', () => {
   });
 });
 
+test('plugins of a configuration file are found again from the config.json of its run', async () => {
+  mkdirSync(join(folder, 'own'));
+  const register = "({ preset }) => preset('own', { description: 'x', config: { preset: 'quadratic' } })";
+  writeFileSync(
+    join(folder, 'own', 'plugin.ts'),
+    `import { definePlugin } from 'outerloop';\nexport const plugin = definePlugin(${register});\n`,
+  );
+  const settings = 'preset: own\nplugins: [./plugin.ts]\nengine: reference\niterations: 1\n';
+  writeFileSync(join(folder, 'own', 'own.yaml'), settings);
+  expect(await outerloop('train', join('own', 'own.yaml'), '--quiet', '--out', 'own-run')).toMatchObject({ code: 0 });
+  const again = await outerloop('train', join('own-run', 'config.json'), '--quiet', '--out', 'own-again');
+  expect(again).toMatchObject({ code: 0, stderr: '' });
+});
+
 test('--json prints one object a line and nothing else', async () => {
   const { code, stdout, stderr } = await outerloop(...SMALL, '--json', '--out', 'json');
   expect(code).toBe(0);
@@ -264,7 +278,7 @@ export const plugin = definePlugin(({ problem }) => {
     ['engine that cannot run', ['train', 'mnist-lr', '--engine', 'tfjs:node-gpu'], ['tfjs:node-gpu', 'npm install']],
     ['command', ['trian'], ['trian', 'train']],
     ['flag', ['train', 'quadratic', '--ouy', 'x'], ['--ouy']],
-    ['flag value', ['evaluate', 'nothing', '--particles', '0'], [/nothing holds no run|--particles/]],
+    ['flag value', ['evaluate', 'nothing', '--particles', '0'], ['--particles: expected an integer', 'got "0"']],
   ])('%s', async (_, args, expected) => {
     const { code, stdout, stderr } = await outerloop(...args);
     for (const part of expected)

@@ -12,10 +12,10 @@ export interface EvaluateOptions extends CommonOptions {
 }
 
 export async function evaluate(directory: string, options: EvaluateOptions, terminal: Terminal): Promise<number> {
-  const { run } = readRunConfig(directory);
   const particles = integerOption('--particles', options.particles, 1);
   const seed = integerOption('--seed', options.seed, 0);
   const checkpoint = integerOption('--checkpoint', options.checkpoint, 0);
+  const { run } = readRunConfig(directory);
   const resolver = await openContainer([...run.plugins, ...(options.plugin ?? [])]);
   const measurement = await evaluateRun(directory, { resolver, engine: options.engine, particles, seed, checkpoint });
   terminal.out.write(

@@ -11,9 +11,9 @@ export interface ResumeOptions extends CommonOptions {
 }
 
 export async function resume(directory: string, options: ResumeOptions, terminal: Terminal): Promise<number> {
+  const checkpoint = integerOption('--checkpoint', options.checkpoint, 0);
   const { run } = readRunConfig(directory);
   const resolver = await openContainer([...run.plugins, ...(options.plugin ?? [])]);
-  const checkpoint = integerOption('--checkpoint', options.checkpoint, 0);
   const result = await interruptible(terminal, (signal) =>
     resumeRun(directory, {
       resolver,

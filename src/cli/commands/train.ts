@@ -44,9 +44,11 @@ function readInput(target: string): { config: ConfigObject; plugins: string[]; l
   const isFile = FILE.test(target) || (existsSync(target) && statSync(target).isFile());
   if (!isFile) return { config: { preset: target }, plugins: [], label: target };
   const config = readConfigFile(target);
-  const plugins = Array.isArray(config.plugins) ? config.plugins.filter((file) => typeof file === 'string') : [];
+  const given = Array.isArray(config.plugins) ? config.plugins.filter((file) => typeof file === 'string') : [];
+  const plugins = given.map((file) => resolve(dirname(target), file));
   const preset = typeof config.preset === 'string' ? config.preset : basename(target, extname(target));
-  return { config, plugins: plugins.map((file) => resolve(dirname(target), file)), label: preset };
+  // Recorded as absolute paths: the run's config.json lies in another folder than this file.
+  return { config: plugins.length === 0 ? config : { ...config, plugins }, plugins, label: preset };
 }
 
 /** `runs/mnist-lr-20261122-231500`, with a number behind it if that is taken. */
