@@ -1,9 +1,11 @@
 /** Every engine × every property of the contract (src/contracts/engine.ts, conventions.md "Particles and noise"). */
 import type { ArrayBundle, Perturbation, Population, UnrollProgram, WindowResult } from '../../src/contracts';
 import type { GraphEngine } from '../../src/engines';
+import type { GraphBuilder } from '../../src/graph/builder';
+import type { Shape, ValueId } from '../../src/graph/ir';
 import type { TracedProblem } from '../../src/graph/program';
 import { fillNormals, noiseKey } from '../../src/random';
-import { lorenzLike, networkLike } from '../support/engine-problems';
+import { f32, handBuilt, lorenzLike, networkLike } from '../support/engine-problems';
 import { ENGINES, reportSkippedEngines } from '../support/engine-table';
 import { type TfjsEngine } from '../../src/engines';
 
@@ -69,6 +71,16 @@ function expectClose(got: ArrayLike<number>, expected: ArrayLike<number>, tolera
 }
 
 const REFERENCE = ENGINES[0];
+
+function normal(b: GraphBuilder, shape: Shape, word: number): ValueId {
+  return b.emit('random', [], {
+    stream: 'init',
+    perStep: false,
+    path: [word],
+    distribution: { name: 'normal' },
+    shape,
+  });
+}
 
 describe.each(ENGINES)('$name', ({ open, exact, independent }) => {
   let engine: GraphEngine;
@@ -267,6 +279,50 @@ describe.each(ENGINES)('$name', ({ open, exact, independent }) => {
     });
   });
 
+  test('a particle alone has the bits that it has among others', async () => {
+    // 100 products a sum: enough for another order of them to show.
+    const traced = handBuilt({
+      name: 'product',
+      theta: { a: f32() },
+      state: { w: f32(100, 10), x: f32(2, 100) },
+      init: (b) => ({ w: normal(b, [100, 10], 0), x: normal(b, [2, 100], 1) }),
+      step: (b, { a }, { w, x }) => {
+        const y = b.emit('matmul', [x, w], { transposeA: false, transposeB: false });
+        const back = b.emit('matmul', [y, w], { transposeA: false, transposeB: true });
+        const weights = b.emit('matmul', [x, y], { transposeA: true, transposeB: false });
+        const small = (id: ValueId): ValueId => b.op('tanh', b.binary('mul', id, a));
+        return { state: { w: small(weights), x: small(back) }, loss: b.reduceSum(b.op('abs', y), [0, 1]) };
+      },
+    });
+    const theta = Float64Array.of(0.05);
+    const program = await engine.compileTraced(traced);
+    const losses = async (size: number): Promise<number> => {
+      const population = await started(program, theta, size);
+      const particles = Int32Array.from({ length: size }, (_, i) => i);
+      const result = await population.advance({ particles, perturbation: { form: 'none', theta }, steps: 3 });
+      await population.dispose();
+      return result.lossSum[0];
+    };
+    const among = [await losses(2), await losses(5)];
+    expectSame([among], [[await losses(1), await losses(1)]]);
+    await program.dispose();
+  });
+
+  test('populations of one program advance at the same time', async () => {
+    const { theta } = CASES.network;
+    const thetas = [theta, Float64Array.of(0.5, -2)];
+    const advance = (population: Population, i: number): Promise<WindowResult> =>
+      population.advance({ particles: ALL, perturbation: { form: 'none', theta: thetas[i] }, steps: 4 });
+    const run = async (together: boolean): Promise<number[][][]> => {
+      const populations = [await started(programs.network, theta), await started(programs.network, theta)];
+      // Long enough for a window to give way to other work after its first step.
+      await new Promise((resolve) => setTimeout(resolve, 80));
+      if (together) return (await Promise.all(populations.map(advance))).map(numbersOf);
+      return [numbersOf(await advance(populations[0], 0)), numbersOf(await advance(populations[1], 1))];
+    };
+    expect(await run(true)).toEqual(await run(false));
+  });
+
   test('combine is the weighted sum of the noise that advance perturbs with', async () => {
     const weights = Float64Array.of(0.5, -2, 3, 0, 1e-3, 7);
     const expected = [0, 0];
@@ -369,6 +425,8 @@ describe.each(ENGINES.filter(({ name }) => name.startsWith('tfjs')))('$name', ({
       const result = numbersOf(await population.advance(request));
       const ends = Object.values(await population.finish(request)).map((row) => [...row]);
       await population.copy(Int32Array.of(5, 1), Int32Array.of(0, 3));
+      // A whole group from another one, the other way round.
+      await population.copy(Int32Array.of(5, 4), Int32Array.of(0, 1));
       const state = rowsOf(await population.save(), ALL);
       const group = program.groupSize('step');
       await population.dispose();

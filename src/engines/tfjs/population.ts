@@ -13,7 +13,7 @@ import {
 import { Drawer } from '../shared/draws';
 import { bundleArray, checkCopy, ParticleTable } from '../shared/particles';
 import { thetaRows } from '../shared/perturbation';
-import { Breather, Sequence } from '../shared/scheduling';
+import { Breather } from '../shared/scheduling';
 import { deviceType, hostArray, type DataId } from './device';
 import type { OutputType, Plan } from './plan';
 import type { TfjsProgram } from './program';
@@ -40,7 +40,6 @@ export class TfjsPopulation implements Population {
   private readonly table: ParticleTable;
   private readonly groups: Group[];
   private readonly leaves: readonly OutputType[];
-  private readonly sequence = new Sequence();
   private readonly breather = new Breather();
 
   constructor(
@@ -60,7 +59,7 @@ export class TfjsPopulation implements Population {
   }
 
   reset(request: ResetRequest): Promise<void> {
-    return this.sequence.run(async () => {
+    return this.program.sequence.run(async () => {
       const { particles, workers, episodes } = request;
       this.table.check('reset', particles, false);
       const thetas = thetaRows(request.perturbation, particles.length, this.program.theta.size);
@@ -82,7 +81,7 @@ export class TfjsPopulation implements Population {
   }
 
   advance(request: ParticleSelection & { readonly steps: number }): Promise<WindowResult> {
-    return this.sequence.run(async () => {
+    return this.program.sequence.run(async () => {
       const { particles, steps } = request;
       this.table.check('advance', particles, true);
       const { metrics } = this.program;
@@ -109,18 +108,18 @@ export class TfjsPopulation implements Population {
   }
 
   copy(from: Int32Array, to: Int32Array): Promise<void> {
-    return this.sequence.run(() => {
+    return this.program.sequence.run(() => {
       checkCopy(this.table, from, to);
       for (const targets of this.members(to)) {
         const sources = targets.positions.map((position) => from[position]);
-        for (const source of this.groups) {
-          const inside = [...sources.keys()].filter((i) => this.groupOf(sources[i]) === source);
-          if (inside.length === 0) continue;
+        for (const { group, positions } of this.members(sources)) {
+          // In the order of the targets, whose rows ascend.
+          const inside = positions.sort();
           const fresh = this.take(
-            source,
-            Int32Array.from(inside, (i) => sources[i] - source.first),
+            group,
+            inside.map((i) => sources[i] - group.first),
           );
-          this.replace({ ...targets, rows: Int32Array.from(inside, (i) => targets.rows[i]) }, fresh);
+          this.replace({ ...targets, rows: inside.map((i) => targets.rows[i]) }, fresh);
         }
       }
       from.forEach((source, i) => this.table.copy(source, to[i]));
@@ -129,7 +128,7 @@ export class TfjsPopulation implements Population {
   }
 
   finish(request: ParticleSelection): Promise<Readonly<Record<string, Float64Array>>> {
-    return this.sequence.run(async () => {
+    return this.program.sequence.run(async () => {
       const { particles } = request;
       const { finishes } = this.program;
       const results = finishes.map(() => new Float64Array(particles.length));
@@ -157,7 +156,7 @@ export class TfjsPopulation implements Population {
   }
 
   save(): Promise<ArrayBundle> {
-    return this.sequence.run(async () => {
+    return this.program.sequence.run(async () => {
       const bundle = this.table.save();
       const { traced, device } = this.program;
       for (const [leaf, { path }] of traced.state.entries()) {
@@ -174,7 +173,7 @@ export class TfjsPopulation implements Population {
   }
 
   load(bundle: ArrayBundle): Promise<void> {
-    return this.sequence.run(() => {
+    return this.program.sequence.run(() => {
       const arrays = this.program.traced.state.map(({ path }, leaf) => {
         const { shape, dtype } = this.leaves[leaf];
         const { data } = bundleArray(bundle, `state.${path}`, [this.size, ...shape]);
@@ -197,7 +196,7 @@ export class TfjsPopulation implements Population {
   }
 
   dispose(): Promise<void> {
-    return this.sequence.run(() => {
+    return this.program.sequence.run(() => {
       for (const group of this.groups) {
         this.release(group.state ?? []);
         group.state = undefined;
@@ -324,10 +323,6 @@ export class TfjsPopulation implements Population {
 
   private release(dataIds: readonly DataId[]): void {
     for (const dataId of dataIds) this.program.device.backend.disposeData(dataId);
-  }
-
-  private groupOf(particle: number): Group {
-    return this.groups.find(({ first, size }) => particle >= first && particle < first + size)!;
   }
 
   /** The request's particles by group, at most `limit` at a time. */

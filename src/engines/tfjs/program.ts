@@ -8,6 +8,7 @@ import {
 import type { Graph } from '../../graph/ir';
 import type { TracedProblem } from '../../graph/program';
 import { combineNoise } from '../shared/perturbation';
+import { Sequence } from '../shared/scheduling';
 import type { Device } from './device';
 import { backendForms } from './forms';
 import { GraphAnalysis, Plan, SharedValues } from './plan';
@@ -24,6 +25,8 @@ export class TfjsProgram implements UnrollProgram {
   readonly theta: ThetaLayout;
   readonly metrics: readonly string[];
   readonly finishes: readonly string[];
+  /** Calls of all populations, one after another: they run on the same plans, which hold a window's data. */
+  readonly sequence = new Sequence();
   private readonly shared = new Map<GraphName, SharedValues>();
   private readonly plans = new Map<string, Plan>();
   private readonly groupSizes = new Map<GraphName, number>();
@@ -72,11 +75,13 @@ export class TfjsProgram implements UnrollProgram {
   }
 
   dispose(): Promise<void> {
-    for (const plan of this.plans.values()) plan.dispose();
-    this.plans.clear();
-    for (const shared of this.shared.values()) shared.dispose();
-    this.shared.clear();
-    return Promise.resolve();
+    return this.sequence.run(() => {
+      for (const plan of this.plans.values()) plan.dispose();
+      this.plans.clear();
+      for (const shared of this.shared.values()) shared.dispose();
+      this.shared.clear();
+      return Promise.resolve();
+    });
   }
 
   private graph(name: GraphName): Graph | undefined {

@@ -77,10 +77,17 @@ const matmul: Rule<'matmul'> = (l, node, [lazyA, lazyB]) => {
     return collapsed(l, a, right, views ? false : transposeB, result);
   }
   if (views) return byViews(l, plain(l, a, transposeA), plain(l, b, transposeB), result);
+  if (l.device.products !== undefined && result.batched && l.particles === 1 && !transposeA && !transposeB) {
+    // Without flags a lone product goes through XNNPACK, which sums in another order than the loop that several take.
+    return batchedCall(l, a, plain(l, b, true), false, true, result);
+  }
+  return batchedCall(l, a, b, transposeA, transposeB, result);
+};
 
-  // Kernels broadcast the batch axes; a shared operand lacks the particles' one.
+/** Kernels broadcast the batch axes; a shared operand lacks the particles' one. */
+function batchedCall(l: Lowering, a: Value, b: Value, transposeA: boolean, transposeB: boolean, result: Result): Value {
   const seen = (x: Value): number[] => (x.batched || !result.batched ? l.deviceShape(x) : [1, ...x.shape]);
   return l.kernel('BatchMatMul', { a, b }, { transposeA, transposeB }, result, { a: seen(a), b: seen(b) });
-};
+}
 
 export const CONTRACT_RULES = { matmul } as const;
