@@ -97,6 +97,13 @@ function broadcasting(op: 'add' | 'max' | 'gt' | 'pow'): OpCase[] {
   }));
 }
 
+const SIGNED_ZEROS: DataTable = {
+  name: 'signed zeros',
+  values: Float32Array.of(-0, 0, 2),
+  dtype: 'float32',
+  rows: 3,
+  rowShape: [],
+};
 const TABLE: DataTable = {
   name: 'engine-test-rows',
   values: Uint8Array.of(0, 255, 17, 3, 128, 77),
@@ -368,6 +375,17 @@ const CASES: readonly OpCase[] = [
     },
     tolerance: { relative: 0, absolute: 2 ** -23 },
   },
+  ...[false, true].map((scaled): OpCase => ({
+    op: 'table',
+    label: `rows of a float table that holds −0${scaled ? ', scaled' : ''}`,
+    operands: [ints(INDICES, 6)],
+    emit: (b, [i]) => {
+      const rows = b.op('gather', b.table(SIGNED_ZEROS), i);
+      // Told apart by what divides by them.
+      return b.binary('div', b.fill(1, []), scaled ? b.binary('mul', rows, b.fill(-2, [])) : rows);
+    },
+    tolerance: EXACT,
+  })),
   {
     op: 'constant',
     operands: [],

@@ -64,7 +64,9 @@ export function findTableGathers(graph: Graph): TableGathers {
       if (scale !== undefined) chain.push(scale.id);
       const offset = scaled(chain[chain.length - 1], 'add');
       if (offset !== undefined) chain.push(offset.id);
-      decode = { scale: scale?.by ?? 1, offset: offset?.by ?? 0 };
+      // x + −0 is x, also for −0; without either the numbers are as they are.
+      const none = table.dtype === 'float32' && scale === undefined && offset === undefined;
+      decode = none ? undefined : { scale: scale?.by ?? 1, offset: offset?.by ?? -0 };
     }
     const last = chain.pop()!;
     for (const id of chain) absorbed.add(id);
