@@ -293,6 +293,7 @@ describe('a problem that engines could not run is refused', () => {
       step: (_, { x }) => ({ state: { x }, loss: 1 }),
       message: /loss: expected a scalar tensor, got number/,
     },
+    { name: 'a tensor', step: (_, { x }) => x, message: /expected \{state, loss, metrics\?\}, got a tensor\./ },
     { name: 'nothing', step: () => undefined, message: /expected \{state, loss, metrics\?\}, got undefined/ },
     {
       name: 'a promise',
@@ -336,6 +337,16 @@ describe('a problem that engines could not run is refused', () => {
       name: 'unkeyed randomness in initState',
       changes: { initState: () => ({ x: tf.randomNormal([]) }) },
       message: /`random` argument in initState/,
+    },
+    {
+      name: 'two leaves of one path',
+      changes: { initState: () => ({ 'a.b': tf.scalar(1), a: { b: tf.scalar(2) } }) },
+      message: /initState.*different paths, got "a\.b" twice/,
+    },
+    {
+      name: 'a finish that returns nothing',
+      changes: { finish: () => undefined },
+      message: /finish.*expected an object of scalar tensors, got undefined/,
     },
     {
       name: 'an output of finish that is no scalar',

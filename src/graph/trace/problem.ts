@@ -1,6 +1,7 @@
 /** Traces a problem: its three functions, with everything checked that engines rely on. */
 import * as tf from '@tensorflow/tfjs';
 import {
+  isTreeContainer,
   TraceError,
   treeDifference,
   treeLeaves,
@@ -121,7 +122,10 @@ class ProblemTracer {
     const graph = traceGraph({
       ...this.request('finish', what, this.stepInputs(theta, state)),
       body: (tensors, inner) => {
-        const outputs = problem.finish!(...this.split(theta, state, tensors), inner);
+        const outputs: unknown = problem.finish!(...this.split(theta, state, tensors), inner);
+        if (!isRecord(outputs)) {
+          throw new TraceError(`${what}: expected an object of scalar tensors, got ${kindOf(outputs)}.`);
+        }
         finishes = Object.keys(outputs).sort();
         return finishes.map((name) => scalar(outputs[name], `${what}, output "${name}"`, true));
       },
@@ -169,12 +173,22 @@ function typeOf(tensor: tf.Tensor): ValueType {
   return { shape: [...tensor.shape], dtype: constantDType(tensor.dtype) };
 }
 
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return isTreeContainer(value) && !Array.isArray(value);
+}
+
 function kindOf(value: unknown): string {
   if (value instanceof Promise) return 'a promise; it must not be async';
+  if (isTensor(value)) return 'a tensor';
   if (typeof value === 'object' && value !== null && 'dataId' in value) {
     return 'a tensor of another TensorFlow.js; install @tensorflow/tfjs once, next to outerloop';
   }
   return value === null ? 'null' : typeof value;
+}
+
+function repeated(paths: readonly string[]): string | undefined {
+  const seen = new Set<string>();
+  return paths.find((path) => seen.size === seen.add(path).size);
 }
 
 function describe(tree: TensorTree, what: string): Described {
@@ -185,11 +199,13 @@ function describe(tree: TensorTree, what: string): Described {
     }
     return { path, type: typeOf(value) };
   });
+  const paths = leaves.map(({ path }) => path);
+  const twice = repeated(paths);
+  if (twice !== undefined) {
+    throw new TraceError(`${what}: expected leaves of different paths, got "${twice}" twice; use keys without dots.`);
+  }
   return {
-    structure: treeUnflatten(
-      tree,
-      leaves.map(({ path }) => path),
-    ),
+    structure: treeUnflatten(tree, paths),
     leaves,
   };
 }
