@@ -105,6 +105,17 @@ describe('objectives', () => {
     expect(Math.max(...metrics['validation accuracy'])).toBeGreaterThan(0);
   });
 
+  test.each([
+    ['accuracy', -1],
+    ['top5Accuracy', -1],
+    ['balanced_accuracy', -1],
+    ['inaccuracy', 1],
+    ['error', 1],
+  ])('%s enters with sign %d', (metric, sign) => {
+    const task: Task = { ...quadraticTask(), metrics: () => ({ [metric]: tf.scalar(0.5) }) };
+    expect(runProblem(build(task, { metric }), { steps: 1 }).losses).toEqual([sign * 0.5]);
+  });
+
   test('the direction of another metric can be stated', () => {
     const task: Task = {
       ...quadraticTask(),

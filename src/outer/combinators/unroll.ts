@@ -66,7 +66,7 @@ interface UnrollState extends Record<string, TensorTree> {
 const RANDOM = { loss: 0, optimizer: 1, objective: 2 } as const;
 const INIT = { params: 0 } as const;
 
-const MAXIMISED = /(^|[a-z])accuracy$|^(precision|recall|f1|auc|return|reward)$/i;
+const MAXIMISED = /(?<!in)accuracy$|^(precision|recall|f1|auc|return|reward)$/i;
 
 function isMaximised(objective: Pick<Objective, 'metric' | 'maximise'>): boolean {
   return objective.maximise ?? (objective.metric !== 'loss' && MAXIMISED.test(objective.metric));
