@@ -142,6 +142,10 @@ function checkedSettings(options: TuneOptions): RunSettings {
   positive('evaluation.particles', evaluation.particles);
   positive('evaluation.every', evaluation.every);
   positive('checkpoint.keep', checkpoint?.keep);
+  const seconds = checkpoint?.seconds;
+  if (seconds !== undefined && !(seconds > 0 && seconds < Infinity)) {
+    throw new ConfigurationError('checkpoint.seconds', 'a number greater than 0', String(seconds));
+  }
   if (thetaAverage !== undefined && !(thetaAverage > 0 && thetaAverage < 1)) {
     throw new ConfigurationError('thetaAverage', 'a number between 0 and 1, both excluded', String(thetaAverage));
   }

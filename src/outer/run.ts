@@ -91,6 +91,8 @@ export async function executeRun(options: RunOptions): Promise<RunResult> {
             seed: settings.seed,
             particles: settings.evaluation.particles,
           });
+    // Where window, noise period and horizon do not fit together, the estimator says so: before anything is run or written.
+    await (await plan.estimator.populate(program, settings.seed)).dispose();
     const store = options.store?.({ problem: problem.name, layout: program.theta });
     return await runCompiled({ plan, opened, store, signal, program, evaluator, emit });
   } finally {

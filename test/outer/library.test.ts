@@ -1,4 +1,4 @@
-import { readFileSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import {
@@ -120,13 +120,22 @@ describe('tune', () => {
     ['iterations', { iterations: 0.5 }],
     ['thetaAverage', { thetaAverage: 1 }],
     ['evaluation.particles', { evaluation: { particles: 0 } }],
+    ['checkpoint.seconds', { checkpoint: { seconds: NaN } }],
+    ['estimator.window', { estimator: nres({ pairs: 4, sigma: 0.1, window: 7 }) }],
     ['objective.over', { objective: { metric: 'loss', over: 'last' } }],
     ['horizon', { horizon: 0 }],
     ['out', { resume: true }],
   ])('refuses a wrong %s', async (key, wrong) => {
-    const error: unknown = await tune({ ...options, ...wrong } as TuneOptions).catch((thrown: unknown) => thrown);
+    const out = join(folder, 'refused');
+    const events: string[] = [];
+    const all = { ...options, ...('resume' in wrong ? {} : { out }), ...wrong } as TuneOptions;
+    const error: unknown = await tune({ ...all, onEvent: ({ type }) => events.push(type) }).catch(
+      (thrown: unknown) => thrown,
+    );
     expect(error).toBeInstanceOf(ConfigurationError);
     expect((error as ConfigurationError).key).toBe(key);
+    expect(events).not.toContain('evaluation');
+    expect(existsSync(out)).toBe(false);
   });
 
   it('leaves no tensor behind', async () => {
