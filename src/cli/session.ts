@@ -1,4 +1,5 @@
 /** What every command needs: where to print, a container with the plugins of the command line, and Ctrl-C. */
+import { resolve } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { createContainer, type OuterloopContainer } from '../container';
 import { loadPlugin } from './plugin-loader';
@@ -16,12 +17,17 @@ export interface CommonOptions {
   readonly quiet?: boolean;
 }
 
-/** A container with everything built in and the plugins of these files. @throws PluginError */
+/** A container with everything built in and the plugins of these files, each once. @throws PluginError */
 export async function openContainer(plugins: readonly string[]): Promise<OuterloopContainer> {
   // TensorFlow.js greets every Node user with a paragraph of advice otherwise; doctor gives it when asked.
   tf.enableProdMode();
   const container = createContainer();
-  for (const file of plugins) container.use(await loadPlugin(file), file);
+  const loaded = new Set<string>();
+  for (const file of plugins) {
+    const path = resolve(file);
+    if (!loaded.has(path)) container.use(await loadPlugin(file), file);
+    loaded.add(path);
+  }
   return container;
 }
 

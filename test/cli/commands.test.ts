@@ -111,6 +111,9 @@ test('plugins of a configuration file are found again from the config.json of it
   expect(await outerloop('train', join('own', 'own.yaml'), '--quiet', '--out', 'own-run')).toMatchObject({ code: 0 });
   const again = await outerloop('train', join('own-run', 'config.json'), '--quiet', '--out', 'own-again');
   expect(again).toMatchObject({ code: 0, stderr: '' });
+  // Named once more, it is still the same plugin.
+  const judged = await outerloop('evaluate', 'own-run', '--json', '--plugin', join('own', 'plugin.ts'));
+  expect(judged).toMatchObject({ code: 0, stderr: '' });
 });
 
 test('--json prints one object a line and nothing else', async () => {
