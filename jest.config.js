@@ -1,6 +1,7 @@
 // Two projects: `npm test` runs "quick" only, `npm run test:full` runs both.
 const shared = {
   testEnvironment: '<rootDir>/test/environment.js',
+  setupFiles: ['<rootDir>/test/setup.js'],
   transform: {
     '^.+\\.ts$': [
       '@swc/jest',
@@ -17,6 +18,7 @@ const shared = {
 
 module.exports = {
   maxWorkers: 2,
+  reporters: ['default', '<rootDir>/test/reporter.js'],
   projects: [
     {
       ...shared,

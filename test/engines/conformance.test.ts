@@ -6,10 +6,9 @@ import type { Shape, ValueId } from '../../src/graph/ir';
 import type { TracedProblem } from '../../src/graph/program';
 import { fillNormals, noiseKey } from '../../src/random';
 import { f32, handBuilt, lorenzLike, networkLike } from '../support/engine-problems';
-import { ENGINES, reportSkippedEngines } from '../support/engine-table';
+import { ENGINES } from '../support/engine-table';
 import { type TfjsEngine } from '../../src/engines';
 
-reportSkippedEngines();
 
 const SEED = 20260731;
 const SIZE = 6;

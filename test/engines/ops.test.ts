@@ -11,10 +11,9 @@ import { OP_NAMES } from '../../src/graph/infer';
 import { interpret, stepContext, type Value } from '../../src/graph/interpreter';
 import { sizeOf, type Graph, type OpName, type ValueId, type ValueType } from '../../src/graph/ir';
 import { bool, f32, handBuilt, i32 } from '../support/engine-problems';
-import { ENGINES, reportSkippedEngines } from '../support/engine-table';
+import { ENGINES } from '../support/engine-table';
 import { randomGraphs } from '../support/random-graph';
 
-reportSkippedEngines();
 
 const SEED = 99;
 

@@ -1,8 +1,9 @@
 /**
- * The engines that conformance tests run on. One that is not installed is skipped and listed at the end, unless
- * OUTERLOOP_REQUIRE (names, separated by commas) asks for it: then its tests fail.
+ * The engines that conformance tests run on. One that is not installed is skipped, and test/reporter.js lists it at the
+ * end, unless OUTERLOOP_REQUIRE (names, separated by commas) asks for it: then its tests and the run fail.
  */
 import { createEngine, TfjsEngine, type GraphEngine } from '../../src/engines';
+import optionalPackages from './optional-engines.json';
 
 export interface EngineUnderTest {
   readonly name: string;
@@ -23,8 +24,8 @@ function named(name: string, properties: { readonly exact?: boolean; readonly in
 /** Optional engines and the package that each needs. */
 const OPTIONAL = [
   // TensorFlow splits products by the number of rows, so that sums of other lengths are formed.
-  { engine: named('tfjs:node', { independent: false }), package: '@tensorflow/tfjs-node' },
-  { engine: named('tfjs:node-gpu', { independent: false }), package: '@tensorflow/tfjs-node-gpu' },
+  { engine: named('tfjs:node', { independent: false }), package: optionalPackages['tfjs:node'] },
+  { engine: named('tfjs:node-gpu', { independent: false }), package: optionalPackages['tfjs:node-gpu'] },
 ] as const;
 
 const required = (process.env.OUTERLOOP_REQUIRE ?? '').split(',').filter((name) => name !== '');
@@ -38,7 +39,7 @@ function installed(packageName: string): boolean {
   }
 }
 
-export const SKIPPED_ENGINES: readonly string[] = OPTIONAL.filter(
+const SKIPPED_ENGINES: readonly string[] = OPTIONAL.filter(
   (row) => !installed(row.package) && !required.includes(row.engine.name),
 ).map((row) => row.engine.name);
 
@@ -59,10 +60,3 @@ export const ENGINES: readonly EngineUnderTest[] = [
   named('tfjs:wasm'),
   ...OPTIONAL.map((row) => row.engine).filter(({ name }) => !SKIPPED_ENGINES.includes(name)),
 ];
-
-/** Call once in a test file: says at its end which engines did not run. */
-export function reportSkippedEngines(): void {
-  afterAll(() => {
-    if (SKIPPED_ENGINES.length > 0) console.info(`engines not tested here: ${SKIPPED_ENGINES.join(', ')}`);
-  });
-}
