@@ -59,12 +59,16 @@ export function byHand({ problem, row, sigma, seed, offsets, thetas }: ByHandSet
       return sum;
     }
 
+    /** θ with the noise of this step. */
+    perturbed(sign: number, theta: Float64Array): Float64Array {
+      const noise = this.noise(this.t);
+      return theta.map((x, k) => (sign === 0 ? x : x + sign * sigma * noise[k]));
+    }
+
     /** One step of one state at time t; sign 0 is unperturbed. */
     step(which: 'plus' | 'minus' | 'mean', sign: number, theta: Float64Array): { loss: number; metric: number } {
-      const noise = this.noise(this.t);
-      const perturbed = theta.map((x, k) => (sign === 0 ? x : x + sign * sigma * noise[k]));
       const state = this.states[which];
-      const loss = problem.step(perturbed, state, this.t, this.index, this.episode);
+      const loss = problem.step(this.perturbed(sign, theta), state, this.t, this.index, this.episode);
       return { loss, metric: problem.metric?.(state) ?? 0 };
     }
 
@@ -73,10 +77,11 @@ export function byHand({ problem, row, sigma, seed, offsets, thetas }: ByHandSet
       this.episode++;
       this.t = 0;
       const which = truncated ? (['mean'] as const) : (['plus', 'minus'] as const);
-      for (const name of which) problem.init(theta, this.states[name], this.index, this.episode);
-      for (; this.t < target; this.t++) {
-        for (const name of which) this.step(name, name === 'mean' ? 0 : name === 'plus' ? 1 : -1, theta);
+      const sign = { plus: 1, minus: -1, mean: 0 };
+      for (const name of which) {
+        problem.init(this.perturbed(sign[name], theta), this.states[name], this.index, this.episode);
       }
+      for (; this.t < target; this.t++) for (const name of which) this.step(name, sign[name], theta);
       return which.length * target;
     }
   }
