@@ -124,6 +124,12 @@ const erfLoop: Loop1 = (out, o, x, i, is, count) => {
 const log1pLoop: Loop1 = (out, o, x, i, is, count) => {
   for (let k = 0; k < count; k++, i += is) out[o + k] = Math.log1p(x[i]);
 };
+const sinLoop: Loop1 = (out, o, x, i, is, count) => {
+  for (let k = 0; k < count; k++, i += is) out[o + k] = Math.sin(x[i]);
+};
+const cosLoop: Loop1 = (out, o, x, i, is, count) => {
+  for (let k = 0; k < count; k++, i += is) out[o + k] = Math.cos(x[i]);
+};
 const notLoop: Loop1 = (out, o, x, i, is, count) => {
   for (let k = 0; k < count; k++, i += is) out[o + k] = 1 - x[i];
 };
@@ -143,6 +149,8 @@ export const UNARY_LOOPS = {
   sign: signLoop,
   erf: erfLoop,
   log1p: log1pLoop,
+  sin: sinLoop,
+  cos: cosLoop,
   not: notLoop,
   truncate: truncateLoop,
   nonZero: nonZeroLoop,

@@ -167,7 +167,11 @@ function unaryKernel(l: Lowering, kernel: string, x: Value, dtype: DeviceType): 
 type UnaryName = keyof typeof UNARY_KERNELS | 'sign';
 
 /** Where the backends' own kernels differ from docs/graph.md, a loop stands in. */
-function needsLoop(l: Lowering, op: UnaryName, x: Value): op is 'neg' | 'abs' | 'sign' | 'erf' | 'not' | 'log1p' {
+function needsLoop(
+  l: Lowering,
+  op: UnaryName,
+  x: Value,
+): op is 'neg' | 'abs' | 'sign' | 'erf' | 'not' | 'log1p' | 'sin' | 'cos' {
   if (l.device.memory === undefined) return false;
   // sign: wasm gives 0 below 1.2e-7 and for NaN, cpu 0 for NaN.
   if (op === 'sign' || op === 'not') return true;
@@ -175,6 +179,8 @@ function needsLoop(l: Lowering, op: UnaryName, x: Value): op is 'neg' | 'abs' | 
   if (op === 'neg' || op === 'abs') return x.dtype === 'int32';
   // wasm takes log(1 + x), which is 0 for small x.
   if (op === 'log1p') return l.device.backendName === 'wasm';
+  // wasm's have absolute errors only: nothing right is left near a root, and of 1e30 no digit is.
+  if (op === 'sin' || op === 'cos') return l.device.backendName === 'wasm';
   // cpu's erf is a polynomial with an absolute error of 1.5e-7.
   return op === 'erf' && l.device.backendName === 'cpu';
 }
