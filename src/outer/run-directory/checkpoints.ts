@@ -55,9 +55,13 @@ export function removeLeftovers(run: string): void {
   for (const name of names) if (!NAME.test(name)) rmSync(join(folderOf(run), name), { force: true });
 }
 
-/** Removes the checkpoints of a course of the run that is given up for an earlier one. */
-export function removeNewer(run: string, iteration: number): void {
+/**
+ * Removes the checkpoints of a course of the run that is given up for an earlier one, and the old ones that a process
+ * left which was killed between writing a checkpoint and dropping the oldest.
+ */
+export function goBackTo(run: string, iteration: number, keep: number): void {
   for (const file of listCheckpoints(run)) if (file.iteration > iteration) rmSync(file.path, { force: true });
+  retain(run, keep);
 }
 
 const prefixed = (prefix: string, bundle: ArrayBundle | undefined): ArrayBundle =>
@@ -97,7 +101,7 @@ export function writeCheckpoint(run: string, checkpoint: Checkpoint, keep: numbe
 }
 
 /** The newest `keep` stay, or two once one of them is large; the one just written always does. */
-function retain(run: string, keep: number, written: string): void {
+function retain(run: string, keep: number, written?: string): void {
   const files = listCheckpoints(run);
   const large = files.some(({ path }) => statSync(path).size > LARGE_BYTES);
   const newest = files.slice(0, large ? Math.min(keep, LARGE_KEEP) : keep);

@@ -32,7 +32,7 @@ import { canonical } from '../prepare';
 import type { OpenedEngine } from '../resolver';
 import { runSummary, type MetricsLine, type RunResult, type RunSummary } from '../result';
 import type { CompiledProblem, RunStore, SavedRun } from '../run';
-import { chooseCheckpoint, removeLeftovers, removeNewer, writeCheckpoint } from './checkpoints';
+import { chooseCheckpoint, goBackTo, removeLeftovers, writeCheckpoint } from './checkpoints';
 import { reviveNumbers, writeJson, writeWhole } from './files';
 import { FolderLock, isDeadAside, isLocked, LOCK } from './lock';
 import { differences, theseVersions, thisMachine, type Machine, type Versions } from './machine';
@@ -296,7 +296,7 @@ export class RunDirectory implements RunStore {
    */
   begin(): this {
     for (const file of [SUMMARY, EVALUATION]) rmSync(join(this.path, file), { force: true });
-    removeNewer(this.path, this.saved?.state.iteration ?? 0);
+    goBackTo(this.path, this.saved?.state.iteration ?? 0, this.keep);
     if (existsSync(join(this.path, METRICS))) {
       writeWhole(join(this.path, METRICS), this.lines.map((line) => `${line}\n`).join(''));
     }
