@@ -2,12 +2,13 @@
 import { join, relative } from 'node:path';
 import { runSummary, type RunResult } from '../outer';
 import { readRunConfig, writeWhole } from '../outer/run-directory';
-import { renderReport, thetaAfter, thetaBefore, type RunReport } from '../report';
+import { curvesPicture, renderReport, thetaAfter, thetaBefore, type RunReport } from '../report';
 import { EXIT } from './exit-codes';
 import { hasColour, type CommonOptions, type Terminal } from './session';
 import { beforeAfterTable, plotCurves } from './terminal';
 
 const REPORT = 'report.html';
+const PICTURE = 'curves.svg';
 
 /** A path as a person would type it from here. */
 export function shown(path: string): string {
@@ -20,8 +21,14 @@ export function quoted(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replace(/'/g, `'\\''`)}'`;
 }
 
-/** Writes report.html into the folder; returns its path. */
-export async function writeReport(directory: string, result: RunResult): Promise<string> {
+interface Written {
+  readonly report: string;
+  /** Absent if there is no curve to draw. */
+  readonly picture?: string;
+}
+
+/** Writes report.html and curves.svg into the folder; returns their paths. */
+export async function writeReport(directory: string, result: RunResult): Promise<Written> {
   const { run, ...config } = readRunConfig(directory);
   const plugins = run.plugins.map((file) => ` --plugin ${quoted(shown(file))}`).join('');
   const report: RunReport = {
@@ -33,7 +40,10 @@ export async function writeReport(directory: string, result: RunResult): Promise
   };
   const path = join(directory, REPORT);
   writeWhole(path, await renderReport(report));
-  return path;
+  const picture = await curvesPicture(result);
+  if (picture === undefined) return { report: path };
+  writeWhole(join(directory, PICTURE), picture);
+  return { report: path, picture: join(directory, PICTURE) };
 }
 
 /** Prints what came of a run, and gives the exit code. */
@@ -45,7 +55,7 @@ export async function concludeRun(result: RunResult, options: CommonOptions, ter
     if (directory !== undefined) err.write(`resume with: outerloop resume ${quoted(shown(directory))}\n`);
     return EXIT.interrupted;
   }
-  const report = directory === undefined ? undefined : await writeReport(directory, result);
+  const written = directory === undefined ? undefined : await writeReport(directory, result);
   if (options.json === true) {
     out.write(`${JSON.stringify({ type: 'summary', ...runSummary(result), directory })}\n`);
     return EXIT.ok;
@@ -64,7 +74,13 @@ export async function concludeRun(result: RunResult, options: CommonOptions, ter
     for (const picture of pictures) if (picture !== undefined) out.write(`\n${picture}\n`);
     out.write('\n');
   }
-  if (directory !== undefined) out.write(`run:    ${shown(directory)}\n`);
-  if (report !== undefined) out.write(`report: ${shown(report)}\n`);
+  if (directory !== undefined) out.write(`run:     ${shown(directory)}\n`);
+  if (written !== undefined) printWritten(written, terminal);
   return EXIT.ok;
+}
+
+/** Where the page and the picture are. */
+export function printWritten({ report, picture }: Written, { out }: Terminal): void {
+  out.write(`report:  ${shown(report)}\n`);
+  if (picture !== undefined) out.write(`picture: ${shown(picture)}\n`);
 }

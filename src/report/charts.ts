@@ -40,14 +40,18 @@ function logScale(points: readonly Point[]): { type: 'log'; domainMin?: number }
   return { type: 'log', ...(least < most * 10 ** -DECADES ? { domainMin: most * 10 ** -DECADES } : {}) };
 }
 
-function lineSpec(chart: LineChart): TopLevelSpec {
+const SHARED = {
+  $schema: 'https://vega.github.io/schema/vega-lite/v5.json',
+  background: '#ffffff',
+  padding: 8,
+  config: { view: { stroke: null }, font: 'system-ui, sans-serif' },
+} as const;
+
+function lineUnit(chart: LineChart) {
   const lines = [...new Set(chart.points.map((point) => point.line))];
   return {
-    $schema: 'https://vega.github.io/schema/vega-lite/v5.json',
     width: WIDTH,
     height: HEIGHT,
-    background: '#ffffff',
-    padding: 8,
     data: { values: chart.points.map((point) => ({ ...point })) },
     mark: { type: 'line', strokeWidth: 2, clip: true },
     encoding: {
@@ -64,18 +68,21 @@ function lineSpec(chart: LineChart): TopLevelSpec {
         type: 'nominal',
         title: null,
         scale: { domain: lines, range: lines.map((_, i) => COLOURS[i % COLOURS.length]) },
-        legend: lines.length > 1 ? { orient: 'top' } : null,
+        legend: lines.length > 1 ? { orient: 'top', labelLimit: 0 } : null,
       },
     },
-    config: { view: { stroke: null }, font: 'system-ui, sans-serif' },
-  };
+  } as const;
+}
+
+async function renderSvg(spec: TopLevelSpec): Promise<string> {
+  const view = new View(parse(compile(spec).spec), { renderer: 'none' });
+  const svg = await view.toSVG();
+  view.finalize();
+  return svg;
 }
 
 async function render(chart: LineChart): Promise<Chart> {
-  const view = new View(parse(compile(lineSpec(chart)).spec), { renderer: 'none' });
-  const svg = await view.toSVG();
-  view.finalize();
-  return { title: chart.title, svg };
+  return { title: chart.title, svg: await renderSvg({ ...SHARED, ...lineUnit(chart) }) };
 }
 
 function finite(points: readonly Point[]): Point[] {
@@ -177,4 +184,14 @@ export async function reportCharts(result: RunResult): Promise<Chart[]> {
       .filter((chart) => chart.points.length > 0)
       .map(render),
   );
+}
+
+/** Schedules and learning curves, before and after, side by side in one SVG; undefined if there are none. */
+export async function curvesPicture(result: RunResult): Promise<string | undefined> {
+  const charts = [...scheduleCharts(result), ...learningCurves(result)]
+    .map((chart) => ({ ...chart, points: finite(chart.points) }))
+    .filter((chart) => chart.points.length > 0);
+  if (charts.length === 0) return undefined;
+  const units = charts.map((chart) => ({ ...lineUnit(chart), title: chart.title }));
+  return renderSvg({ ...SHARED, hconcat: units, resolve: { scale: { color: 'independent' } } });
 }

@@ -1,3 +1,3 @@
-export { reportCharts, type Chart } from './charts';
+export { curvesPicture, reportCharts, type Chart } from './charts';
 export { beforeAfterRows, formatMeasurement, formatNumber, renderReport } from './html';
 export { thetaAfter, thetaBefore, type ReportedTheta, type RunReport } from './run-report';

@@ -44,7 +44,9 @@ describe('a whole run', () => {
     expect(run.stderr).toMatch(/5\/5 \| meta-loss [\d.]+/);
     expect(run.stdout).toMatch(/before .*after/);
     expect(run.stdout).toMatch(/mean loss +│ [\d.]+ ± 0\.0000 \(n = 1\)/);
-    expect(run.stdout).toContain(`run:    first\nreport: ${join('first', 'report.html')}\n`);
+    expect(run.stdout).toContain(
+      `run:     first\nreport:  ${join('first', 'report.html')}\npicture: ${join('first', 'curves.svg')}\n`,
+    );
     expect(run.stdout + run.stderr).not.toContain('\u001b');
   });
 
@@ -85,7 +87,7 @@ describe('a whole run', () => {
     rmSync(path);
     expect(await outerloop('report', 'first')).toMatchObject({
       code: 0,
-      stdout: `report: ${join('first', 'report.html')}\n`,
+      stdout: `report:  ${join('first', 'report.html')}\npicture: ${join('first', 'curves.svg')}\n`,
     });
     expect(readFileSync(path, 'utf8')).toBe(before);
   });
