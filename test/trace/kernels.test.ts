@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
+import type { Inner } from '../../src/contracts';
 import type { ValueType } from '../../src/graph/ir';
 import { interpret, stepContext, type Value } from '../../src/graph/interpreter';
-import { KERNEL_RULES, traceFunction } from '../../src/graph/trace';
+import { KERNEL_RULES, traceFunction, traceInnerFunction } from '../../src/graph/trace';
 import { TraceBackend } from '../../src/graph/trace/backend';
 import { ROWS, type Operand } from './kernel-rows';
 
@@ -45,6 +46,23 @@ describe('a traced expression computes what tfjs-cpu computes', () => {
           }
         });
       });
+    });
+  });
+
+  // Rounded after each op, an intermediate overflows that float64 would hold.
+  test.each([
+    { name: 'asinh', fn: tf.asinh, at: [1e9, 1.1e9, 1e18, 1e20, -1e30, 3e38, Infinity, -Infinity, NaN] },
+    { name: 'acosh', fn: tf.acosh, at: [1e9, 1.1e9, 1e18, 1e20, 1e30, 3e38, Infinity, 0.5, -1, -2, -1e30, NaN] },
+  ])('$name of large numbers in float32', ({ name, fn, at }) => {
+    const numbers = Float32Array.from(at);
+    const both = (inner: Inner, x: tf.Tensor): tf.Tensor[] => [fn(x), inner.grad((y: tf.Tensor) => fn(y).sum())(x)];
+    const graph = traceInnerFunction(name, both, [{ shape: [at.length], dtype: 'float32' }]);
+    const [values, slopes] = interpret(graph, [numbers], stepContext(0, 0, 0, 0), { floats: 'float32' });
+    numbers.forEach((x, i) => {
+      const expected = name === 'asinh' ? Math.asinh(x) : Math.acosh(x);
+      if (Number.isFinite(expected)) expect(Math.abs(values[i] / expected - 1)).toBeLessThan(2 ** -22);
+      else expect(values[i]).toBe(expected);
+      if (Math.abs(x) >= 1e9 && !Number.isNaN(expected)) expect(slopes[i] * Math.abs(x) - 1 || 0).toBeCloseTo(0, 6);
     });
   });
 

@@ -101,22 +101,36 @@ const plusOne = (k: KernelCall, x: ValueId): ValueId => k.g.binary('add', x, k.s
 const cosineOf = (k: KernelCall, x: ValueId): ValueId =>
   k.g.op('sqrt', k.g.op('mul', k.g.binary('sub', k.scalar(1), x), plusOne(k, x)));
 
-/** Odd: computed for |x| as log1p(u + u·u/(1 + √(1 + u²))), which neither cancels nor overflows early. */
+/** Where asinh and acosh are log 2x to all digits of float64, and their squares still far from overflow. */
+const LARGE = 1e9;
+
+/** `body` of u up to LARGE, log u + log 2 above. */
+function logarithmic(k: KernelCall, u: ValueId, body: (u: ValueId) => ValueId): ValueId {
+  const { g } = k;
+  const large = g.binary('gt', u, k.scalar(LARGE));
+  const log = g.binary('add', g.op('log', g.select(large, u, k.scalar(1))), k.scalar(Math.LN2));
+  return g.select(large, log, body(g.select(large, k.scalar(2), u)));
+}
+
+/** Odd: computed for |x| as log1p(u + u·u/(1 + √(1 + u²))), which does not cancel. */
 function asinh(k: KernelCall, x: ValueId): ValueId {
   const { g } = k;
   const negative = g.binary('lt', x, k.scalar(0));
-  const u = g.select(negative, g.op('neg', x), x);
-  const root = g.op('sqrt', plusOne(k, g.op('mul', u, u)));
-  const y = g.op('log1p', g.op('add', u, g.op('mul', u, g.op('div', u, plusOne(k, root)))));
+  const y = logarithmic(k, g.select(negative, g.op('neg', x), x), (u) => {
+    const root = g.op('sqrt', plusOne(k, g.op('mul', u, u)));
+    return g.op('log1p', g.op('add', u, g.op('mul', u, g.op('div', u, plusOne(k, root)))));
+  });
   return g.select(negative, g.op('neg', y), y);
 }
 
-/** log1p(t + √(t(t + 2))), t = x − 1. */
+/** log1p(t + √(t(t + 2))), t = x − 1; NaN below 1, also where t² overflows. */
 function acosh(k: KernelCall, x: ValueId): ValueId {
   const { g } = k;
-  const t = g.binary('sub', x, k.scalar(1));
-  const root = g.op('sqrt', g.op('mul', t, g.binary('add', t, k.scalar(2))));
-  return g.op('log1p', g.op('add', t, root));
+  return logarithmic(k, g.select(g.binary('lt', x, k.scalar(-1)), k.scalar(-1), x), (u) => {
+    const t = g.binary('sub', u, k.scalar(1));
+    const root = g.op('sqrt', g.op('mul', t, g.binary('add', t, k.scalar(2))));
+    return g.op('log1p', g.op('add', t, root));
+  });
 }
 
 /** 1 for x > 0, `alpha` for x ≤ 0, NaN for NaN. */
