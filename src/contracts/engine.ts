@@ -100,7 +100,10 @@ export interface Population {
   readonly size: number;
   /** Starts an episode: state = initState(θᵢ), t = 0. */
   reset(request: ResetRequest): Promise<void>;
-  /** Advances the particles by `steps` inner steps, t included. Particles that are not named stay as they are. */
+  /**
+   * Advances the particles by `steps` ≥ 1 inner steps, t included. Particles that are not named stay as they are.
+   * Rejects with EngineError if `steps` is no positive whole number.
+   */
   advance(request: ParticleSelection & { readonly steps: number }): Promise<WindowResult>;
   /** Copies whole particle states (t, worker and episode included); `from` and `to` have one length and do not overlap. */
   copy(from: Int32Array, to: Int32Array): Promise<void>;

@@ -1,5 +1,12 @@
 /** Every engine × every property of the contract (src/contracts/engine.ts, conventions.md "Particles and noise"). */
-import type { ArrayBundle, Perturbation, Population, UnrollProgram, WindowResult } from '../../src/contracts';
+import {
+  EngineError,
+  type ArrayBundle,
+  type Perturbation,
+  type Population,
+  type UnrollProgram,
+  type WindowResult,
+} from '../../src/contracts';
 import type { GraphEngine } from '../../src/engines';
 import type { GraphBuilder } from '../../src/graph/builder';
 import type { Shape, ValueId } from '../../src/graph/ir';
@@ -8,7 +15,6 @@ import { fillNormals, noiseKey } from '../../src/random';
 import { f32, handBuilt, lorenzLike, networkLike } from '../support/engine-problems';
 import { ENGINES } from '../support/engine-table';
 import { type TfjsEngine } from '../../src/engines';
-
 
 const SEED = 20260731;
 const SIZE = 6;
@@ -353,6 +359,11 @@ describe.each(ENGINES)('$name', ({ open, exact, independent }) => {
     await expect(population.advance({ particles: one, perturbation: short, steps: 1 })).rejects.toThrow(
       'expected 2 numbers, got 3',
     );
+    for (const steps of [0, -1, 1.5, NaN, Infinity, 2 ** 53]) {
+      const refused = population.advance({ particles: one, perturbation, steps });
+      await expect(refused).rejects.toThrow(EngineError);
+      await expect(refused).rejects.toThrow(`expected a positive whole number of steps, got ${steps}`);
+    }
     const { 'state.x': _, ...rest } = await population.save();
     await expect(population.load(rest)).rejects.toThrow('expected an array "state.x" of shape [3], got none');
     // A refused call changes nothing and stops nothing.

@@ -18,7 +18,7 @@ import { sizeOf } from '../../graph/ir';
 import type { TracedProblem } from '../../graph/program';
 import { traceProblem } from '../../graph/trace';
 import type { GraphEngine } from '../shared/engine';
-import { bundleArray, checkCopy, ParticleTable } from '../shared/particles';
+import { bundleArray, checkCopy, checkSteps, ParticleTable } from '../shared/particles';
 import { combineNoise, thetaRows } from '../shared/perturbation';
 import { Breather, Sequence } from '../shared/scheduling';
 
@@ -117,6 +117,7 @@ class ReferencePopulation implements Population {
     return this.sequence.run(async () => {
       const { particles, steps } = request;
       this.table.check('advance', particles, true);
+      checkSteps(steps);
       const m = particles.length;
       const thetas = this.thetas(request);
       const leaves = this.traced.state.length;

@@ -95,3 +95,9 @@ export function checkCopy(table: ParticleTable, from: Int32Array, to: Int32Array
   const both = from.find((particle) => targets.has(particle));
   if (both !== undefined) throw new EngineError(`copy: particle ${both} is both source and target.`);
 }
+
+/** @throws EngineError unless a window has a positive whole number of steps. */
+export function checkSteps(steps: number): void {
+  if (Number.isSafeInteger(steps) && steps >= 1) return;
+  throw new EngineError(`advance: expected a positive whole number of steps, got ${String(steps)}.`);
+}

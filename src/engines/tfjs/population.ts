@@ -11,7 +11,7 @@ import {
   type WindowResult,
 } from '../../contracts';
 import { Drawer } from '../shared/draws';
-import { bundleArray, checkCopy, ParticleTable } from '../shared/particles';
+import { bundleArray, checkCopy, checkSteps, ParticleTable } from '../shared/particles';
 import { thetaRows } from '../shared/perturbation';
 import { Breather } from '../shared/scheduling';
 import { deviceType, hostArray, type DataId } from './device';
@@ -84,6 +84,7 @@ export class TfjsPopulation implements Population {
     return this.program.sequence.run(async () => {
       const { particles, steps } = request;
       this.table.check('advance', particles, true);
+      checkSteps(steps);
       const { metrics } = this.program;
       const thetas = thetaRows(request.perturbation, particles.length, this.program.theta.size);
       const lastLoss = new Float64Array(particles.length);
