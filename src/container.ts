@@ -18,7 +18,7 @@ import {
   type Registrar,
   type Registration,
 } from './contracts';
-import { createEngine, ENGINE_NAMES } from './engines';
+import { createEngine, ENGINE_NAMES, type LoadPackage } from './engines';
 import { nearNames, type EngineProvider, type OpenedEngine, type ResolvedKind, type Resolver } from './outer';
 
 /** What is bound for each registered name. */
@@ -186,6 +186,8 @@ export const BUILT_IN_MODULES: readonly RegisterModule[] = [
 export interface ContainerOptions {
   /** By default those of this machine. */
   readonly engines?: EngineProvider;
+  /** How optional packages of engines are loaded; by default as Outerloop's own modules are. */
+  readonly loadPackage?: LoadPackage;
   /** By default everything built in. */
   readonly modules?: readonly RegisterModule[];
 }
@@ -193,7 +195,7 @@ export interface ContainerOptions {
 /** A container of its own: nothing is shared with another, loaded data sets included. */
 export function createContainer(options: ContainerOptions = {}): OuterloopContainer {
   const container = new OuterloopContainer(
-    options.engines ?? { names: () => ENGINE_NAMES, open: (name) => createEngine(name) },
+    options.engines ?? { names: () => ENGINE_NAMES, open: (name) => createEngine(name, options.loadPackage) },
   );
   for (const module of options.modules ?? BUILT_IN_MODULES) container.load(module);
   return container;

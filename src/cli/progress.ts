@@ -37,7 +37,6 @@ const PHASES = {
   'evaluate-before': 'evaluating the start',
   train: 'meta-training',
   'evaluate-after': 'evaluating the result',
-  report: 'writing the report',
 } as const;
 
 /** Weight of the newest iteration in the meta-loss that is shown, which is noisy by itself. */
@@ -110,10 +109,6 @@ export function progressListener(stream: ProgressStream): RunListener {
         return;
       case 'iteration':
         onIteration(event);
-        return;
-      case 'warning':
-        stopBar();
-        line(`warning: ${event.message}`);
         return;
       case 'checkpoint':
         return;

@@ -2,6 +2,7 @@
 import { resolve } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { createContainer, type OuterloopContainer } from '../container';
+import { loadFromProject } from './packages';
 import { loadPlugin } from './plugin-loader';
 
 /** Where a command prints: results to `out`, progress and messages to `err`. */
@@ -21,7 +22,7 @@ export interface CommonOptions {
 export async function openContainer(plugins: readonly string[]): Promise<OuterloopContainer> {
   // TensorFlow.js greets every Node user with a paragraph of advice otherwise; doctor gives it when asked.
   tf.enableProdMode();
-  const container = createContainer();
+  const container = createContainer({ loadPackage: loadFromProject });
   const loaded = new Set<string>();
   for (const file of plugins) {
     const path = resolve(file);

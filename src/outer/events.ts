@@ -46,11 +46,10 @@ export type RunEvent =
       readonly theta: Float64Array;
       readonly description?: ThetaDescription;
     }
-  | { readonly type: 'phase'; readonly phase: 'compile' | 'evaluate-before' | 'train' | 'evaluate-after' | 'report' }
+  | { readonly type: 'phase'; readonly phase: 'compile' | 'evaluate-before' | 'train' | 'evaluate-after' }
   | { readonly type: 'evaluation'; readonly when: 'before' | 'after'; readonly measurement: Measurement }
   | { readonly type: 'iteration'; readonly record: IterationRecord; readonly description?: ThetaDescription }
   | { readonly type: 'checkpoint'; readonly path: string; readonly iteration: number }
-  | { readonly type: 'warning'; readonly message: string }
   | { readonly type: 'end'; readonly reason: 'finished' | 'interrupted'; readonly iterations: number };
 
 export type RunListener = (event: RunEvent) => void;

@@ -133,8 +133,12 @@ test('--json prints one object a line and nothing else', async () => {
 test('Ctrl-C writes a checkpoint, says how to resume, and the resumed run ends with the same bits', async () => {
   const long = ['train', 'quadratic', '--engine', 'reference', '--set', 'iterations=400', '--set', 'pairs=8'];
   const child = sources.start(CLI, [...long, '--out', 'stopped'], { cwd: folder });
+  let interrupted = false;
   child.stderr?.on('data', (chunk: Buffer) => {
-    if (/\d+\/400/.test(chunk.toString())) child.kill('SIGINT');
+    // Once: a second signal would end the process without a checkpoint.
+    if (interrupted || !/\d+\/400/.test(chunk.toString())) return;
+    interrupted = true;
+    child.kill('SIGINT');
   });
   const stopped = await finished(child);
   expect(stopped.code).toBe(130);
@@ -169,6 +173,18 @@ test('doctor says what runs and why the rest does not', async () => {
   const reference = engines.find(({ name }) => name === 'reference');
   expect(reference).toMatchObject({ available: true });
   for (const engine of engines) expect(engine.reason === '').toBe(engine.available);
+});
+
+test('an optional backend is found in the project of the working folder', async () => {
+  // Stands for tfjs-node: it is loaded from here, and then told apart from one that registers a backend.
+  const home = join(folder, 'node_modules', '@tensorflow', 'tfjs-node');
+  mkdirSync(home, { recursive: true });
+  writeFileSync(join(home, 'package.json'), '{"name":"@tensorflow/tfjs-node","version":"0.0.0","main":"index.js"}');
+  writeFileSync(join(home, 'index.js'), 'module.exports = {};');
+  const { stdout } = await outerloop('doctor', '--json');
+  rmSync(join(folder, 'node_modules'), { recursive: true });
+  const { engines } = JSON.parse(stdout) as { engines: { name: string; reason: string }[] };
+  expect(engines.find(({ name }) => name === 'tfjs:node')?.reason).toContain('registered no backend');
 });
 
 test('help shows examples and exit codes', async () => {

@@ -1,6 +1,7 @@
 import { createEngine, probeEngines } from '../../engines';
 import { theseVersions, thisMachine } from '../../outer/run-directory';
 import { EXIT } from '../exit-codes';
+import { loadFromProject } from '../packages';
 import { openContainer, type CommonOptions, type Terminal } from '../session';
 
 /** Which engines run here, which one `auto` takes, and what the others lack. */
@@ -9,8 +10,8 @@ export async function doctor(options: CommonOptions, terminal: Terminal): Promis
   const { out } = terminal;
   const versions = theseVersions();
   const machine = thisMachine();
-  const probes = await probeEngines();
-  const { engine, reason } = await createEngine('auto');
+  const probes = await probeEngines(loadFromProject);
+  const { engine, reason } = await createEngine('auto', loadFromProject);
   const auto = { engine: engine.name, reason };
   await engine.dispose();
   if (options.json === true) {
