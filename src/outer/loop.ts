@@ -102,7 +102,7 @@ function difference(a: Float64Array, b: Float64Array): Float64Array {
 /**
  * Runs iterations `start.iteration … iterations − 1`. The same start and seed give the same θ bit for bit, wherever
  * the start came from.
- * @throws DivergenceError; the last checkpoint then holds the last good θ.
+ * @throws DivergenceError, naming the last checkpoint that is good
  */
 export async function runOuterLoop(options: LoopOptions): Promise<LoopState> {
   const population = await options.estimator.populate(options.program, options.seed);
@@ -125,6 +125,14 @@ async function iterate(options: LoopOptions, population: EstimatorPopulation): P
     saved = await checkpoints.write({ ...state, ...workers, wallSeconds: clock() });
     listener({ type: 'checkpoint', path: saved, iteration: state.iteration });
   };
+  const lastGood = (): string => {
+    if (checkpoints === undefined) return 'The run keeps no checkpoints.';
+    if (saved !== undefined) return `The last good checkpoint is ${saved}.`;
+    const { iteration } = options.start;
+    return iteration === 0
+      ? 'There is no checkpoint yet.'
+      : `The last good checkpoint is that of iteration ${String(iteration)}, which this run went on from.`;
+  };
   let yielded = performance.now();
   while (state.iteration < iterations && signal?.aborted !== true) {
     const { iteration, theta: before } = state;
@@ -136,12 +144,11 @@ async function iterate(options: LoopOptions, population: EstimatorPopulation): P
       : { theta: before, state: state.optimizer };
     const { theta } = updated;
     if (!allFinite(theta)) {
-      // θ of before this iteration, so that the work done is not lost.
-      await save();
+      // No checkpoint here: the workers have advanced beyond the θ that is still good, and the two are no state of a run.
       const cause = allFinite(estimate.gradient) ? 'the outer optimizer made it so' : 'the gradient was not finite';
       throw new DivergenceError(
         `θ is not finite after outer iteration ${String(iteration)} (${cause}; mean loss ${String(estimate.meanLoss)}). ` +
-          lastGood(saved) +
+          lastGood() +
           ' Lower the outer learning rate, or clip the gradient.',
       );
     }
@@ -178,7 +185,7 @@ async function iterate(options: LoopOptions, population: EstimatorPopulation): P
       throw new DivergenceError(
         `no valid pair in ${String(INVALID_ITERATIONS)} outer iterations in a row: every loss was NaN or infinite ` +
           `(iterations ${String(state.iteration - INVALID_ITERATIONS)} to ${String(iteration)}, ` +
-          `${String(estimate.droppedPairs)} pairs dropped in the last). ${lastGood(saved)} ` +
+          `${String(estimate.droppedPairs)} pairs dropped in the last). ${lastGood()} ` +
           'Lower the outer learning rate or sigma, or start from another θ.',
       );
     }
@@ -191,10 +198,6 @@ async function iterate(options: LoopOptions, population: EstimatorPopulation): P
   }
   if (state.iteration === 0 || state !== options.start) await save();
   return state;
-}
-
-function lastGood(saved: string | undefined): string {
-  return saved === undefined ? 'The run keeps no checkpoints.' : `The last good checkpoint is ${saved}.`;
 }
 
 /** Seconds since now, on top of what was spent before. */

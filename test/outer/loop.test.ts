@@ -68,6 +68,7 @@ function estimator(broken: (iteration: number) => boolean = () => false, bias = 
 }
 
 const START = Float64Array.of(4, -8);
+const MADE = { shape: [1], data: Int32Array.of(1) };
 
 interface Loop {
   readonly events: RunEvent[];
@@ -182,18 +183,41 @@ test('ten iterations in a row without a valid pair end the run, nine do not', as
   expect(Array.from(ten.saved.at(-1)!.theta)).toEqual([4 * 0.75 ** 3, -8 * 0.75 ** 3]);
 });
 
-test('θ that is not finite ends the run; the last good θ is kept', async () => {
-  const { saved, events, end } = loop({
-    iterations: 5,
+describe('θ that is not finite ends the run', () => {
+  const diverging: Partial<LoopOptions> = {
+    iterations: 6,
     outerOptimizer: {
       ...descent(0.25),
       update: (theta, gradient, state, i) =>
-        i === 2 ? { theta: theta.map(() => NaN), state } : descent(0.25).update(theta, gradient, state, i),
+        i === 3 ? { theta: theta.map(() => NaN), state } : descent(0.25).update(theta, gradient, state, i),
     },
+  };
+
+  test('and writes nothing: the last regular checkpoint goes on to the bits of a run that did not diverge', async () => {
+    const options = { iterations: 6, estimator: estimator(undefined, 0.01) };
+    const { saved, events, end } = loop({ ...options, ...diverging, saveAt: (iteration) => iteration === 2 });
+    await expect(end).rejects.toThrow(
+      /θ is not finite after outer iteration 3 .*The last good checkpoint is state 2\./,
+    );
+    expect(saved.map(({ iteration }) => iteration)).toEqual([2]);
+    expect(iterations(events)).toHaveLength(3);
+    const resumed = await loop({ ...options, start: saved[0] }).end;
+    expect(resumed.theta).toEqual((await loop(options).end).theta);
   });
-  await expect(end).rejects.toThrow(/θ is not finite after outer iteration 2 .*state 2/);
-  expect(Array.from(saved.at(-1)!.theta)).toEqual([4 * 0.75 ** 2, -8 * 0.75 ** 2]);
-  expect(iterations(events)).toHaveLength(2);
+
+  test.each([
+    ['before the first checkpoint', {}, 'There is no checkpoint yet.'],
+    [
+      'after a resumption',
+      { start: { ...initialState(START, descent(0.25), false), iteration: 1, population: { made: MADE } } },
+      'The last good checkpoint is that of iteration 1, which this run went on from.',
+    ],
+    ['without checkpoints', { checkpoints: undefined }, 'The run keeps no checkpoints.'],
+  ])('%s it says so', async (_when, options: Partial<LoopOptions>, message) => {
+    const { saved, end } = loop({ ...diverging, ...options });
+    await expect(end).rejects.toThrow(message);
+    expect(saved).toEqual([]);
+  });
 });
 
 test('an abort ends the loop after the running iteration, with a checkpoint', async () => {
