@@ -17,6 +17,7 @@ import {
 } from '../../src/graph/passes';
 import { printGraph } from '../../src/graph/print';
 import { verifyGraph } from '../../src/graph/verify';
+import { vjp } from '../../src/graph/vjp';
 import { contextOf, GENERATED_OPS, randomGraphs, type RandomGraph } from '../support/random-graph';
 
 const CONTEXT = stepContext(1, 2, 3, 4);
@@ -44,22 +45,23 @@ function graphOf(make: (b: GraphBuilder, x: ValueId, y: ValueId, n: ValueId) => 
 
 describe('on random graphs', () => {
   const passes = [
-    { name: 'canonicalise', run: (g: Graph) => runPasses(g, [canonicalise]), floats: 'float64' },
-    { name: 'cse', run: (g: Graph) => runPasses(g, [eliminateCommonSubexpressions]), floats: 'float64' },
-    { name: 'dce', run: (g: Graph) => runPasses(g, [eliminateDeadCode]), floats: 'float64' },
-    { name: 'drop-gradient-markers', run: (g: Graph) => runPasses(g, [dropGradientMarkers]), floats: 'float64' },
-    // Folding rounds to float32, so the graph is held against itself rounded after every op.
-    { name: 'fold', run: (g: Graph) => runPasses(g, [foldConstants]), floats: 'float32' },
-    { name: 'simplify', run: simplify, floats: 'float32' },
-    { name: 'optimise', run: optimise, floats: 'float32' },
+    { name: 'canonicalise', run: (g: Graph) => runPasses(g, [canonicalise]) },
+    { name: 'cse', run: (g: Graph) => runPasses(g, [eliminateCommonSubexpressions]) },
+    { name: 'dce', run: (g: Graph) => runPasses(g, [eliminateDeadCode]) },
+    { name: 'drop-gradient-markers', run: (g: Graph) => runPasses(g, [dropGradientMarkers]) },
+    { name: 'fold', run: (g: Graph) => runPasses(g, [foldConstants]) },
+    { name: 'simplify', run: simplify },
+    { name: 'optimise', run: optimise },
   ] as const;
 
-  test.each(passes)('$name preserves every bit, NaN, infinities and −0 included', ({ run, floats }) => {
+  test.each(passes)('$name preserves every bit in both precisions, NaN, infinities and −0 included', ({ run }) => {
     fc.assert(
       fc.property(randomGraphs({ domain: 'any' }), (random) => {
         const after = run(random.graph);
-        const evaluate = (graph: Graph): Value[] => interpret(graph, random.feeds, contextOf(random), { floats });
-        expectSameBits(evaluate(after), evaluate(random.graph));
+        for (const floats of ['float64', 'float32'] as const) {
+          const evaluate = (graph: Graph): Value[] => interpret(graph, random.feeds, contextOf(random), { floats });
+          expectSameBits(evaluate(after), evaluate(random.graph));
+        }
         expect(after.inputs.map((id) => after.nodes[id].attributes)).toEqual(
           random.graph.inputs.map((id) => random.graph.nodes[id].attributes),
         );
@@ -287,10 +289,44 @@ describe('canonicalise', () => {
 });
 
 describe('fold', () => {
-  test('computes constants with float32 rounding', () => {
-    const graph = graphOf((b) => b.op('add', b.fill(2 ** 24, []), b.fill(1, [])));
-    const folded = runPasses(graph, [foldConstants, eliminateDeadCode]);
-    expect(folded.nodes.at(-1)).toMatchObject({ op: 'constant', attributes: { data: Float32Array.of(2 ** 24) } });
+  test.each([
+    ['1/4', (b: GraphBuilder) => b.op('div', b.fill(1, []), b.fill(4, [])), Float32Array.of(0.25)],
+    ['∞ − ∞', (b: GraphBuilder) => b.op('sub', b.fill(Infinity, []), b.fill(Infinity, [])), Float32Array.of(NaN)],
+    [
+      '1/3 > 0, but not 1/3',
+      (b: GraphBuilder) => b.op('gt', b.op('div', b.fill(1, []), b.fill(3, [])), b.fill(0, [])),
+      Uint8Array.of(1),
+    ],
+  ])('computes %s', (_, make, data) => {
+    const folded = runPasses(graphOf(make), [foldConstants, eliminateDeadCode]);
+    expect(folded.nodes.at(-1)).toMatchObject({ op: 'constant', attributes: { data } });
+  });
+
+  test.each([
+    ['1/3', (b: GraphBuilder) => b.op('div', b.fill(1, []), b.fill(3, []))],
+    ['2²⁴ + 1', (b: GraphBuilder) => b.op('add', b.fill(2 ** 24, []), b.fill(1, []))],
+    ['3e38 + 3e38, which overflows', (b: GraphBuilder) => b.op('add', b.fill(3e38, []), b.fill(3e38, []))],
+    [
+      '2²⁴ + 1 > 2²⁴, which depends on the precision',
+      (b: GraphBuilder) => b.op('gt', b.op('add', b.fill(2 ** 24, []), b.fill(1, [])), b.fill(2 ** 24, [])),
+    ],
+  ])('leaves %s to the machine', (_, make) => {
+    const graph = graphOf(make);
+    expect(printGraph(runPasses(graph, [foldConstants, eliminateDeadCode]))).toBe(
+      printGraph(runPasses(graph, [eliminateDeadCode])),
+    );
+  });
+
+  test('float64 keeps the digits of the derivative of erf, 2/√π·exp(−x²)', () => {
+    const b = new GraphBuilder('erf');
+    const x = b.input('x', { shape: [3], dtype: 'float32' });
+    const [slope] = vjp(b, [{ value: b.op('erf', x), cotangent: b.fill(1, [3]) }], [x]);
+    const numbers = Float64Array.of(0, 0.5, -1.25);
+    const [slopes] = interpret(optimise(b.finish([slope])), [numbers], CONTEXT);
+    // The factor has 48 bits.
+    numbers.forEach((at, i) => {
+      expect(Math.abs(slopes[i] / ((2 / Math.sqrt(Math.PI)) * Math.exp(-at * at)) - 1)).toBeLessThan(2 ** -47);
+    });
   });
 
   test('does not write out large constants: iota, broadcast and sums of them stay compact', () => {
