@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import type { ConfigObject, ConfigValue } from '../src/contracts';
 import { ConfigurationError } from '../src/contracts/errors';
 
 function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
@@ -34,4 +35,12 @@ export function parseOptions<S extends z.ZodType>(schema: S, options: unknown, p
   }
   const expected = issue.message.replace(/^(Invalid (input|option|value)|Too (small|big)): expected /, '');
   throw new ConfigurationError(key, expected.replace(/, received .*$/, ''), show(valueAt(options, issue.path)));
+}
+
+/** Resolved options as the `settings` of what they make: those that are set; a schedule given as a function by name. */
+export function settingsOf(options: object): ConfigObject {
+  const set = Object.entries(options).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(
+    set.map(([key, value]) => [key, typeof value === 'function' ? 'a function' : (value as ConfigValue)]),
+  );
 }

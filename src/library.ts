@@ -170,8 +170,8 @@ export async function tune(options: TuneOptions): Promise<TuneResult> {
     ...built.config,
     ...recorded,
     ...(thetaAverage === undefined ? {} : { thetaAverage }),
-    estimator: { name: options.estimator.name },
-    outerOptimizer: { name: outerOptimizer.name },
+    estimator: { ...options.estimator.settings, name: options.estimator.name },
+    outerOptimizer: { ...outerOptimizer.settings, name: outerOptimizer.name },
   } as unknown as ConfigObject;
   const opened = await (options.container ?? createContainer()).openEngine(
     resume && out !== undefined && engine === 'auto' ? readRunConfig(out).engine : engine,

@@ -3,8 +3,16 @@
  * windows start; each file beside this one states its own choice.
  */
 import { z } from 'zod';
-import type { Estimate, GradientEstimator, IterationSchedule, UnrollProgram, WindowResult } from '../../src/contracts';
+import type {
+  ConfigObject,
+  Estimate,
+  GradientEstimator,
+  IterationSchedule,
+  UnrollProgram,
+  WindowResult,
+} from '../../src/contracts';
 import { ConfigurationError, ShapeError } from '../../src/contracts/errors';
+import { settingsOf } from '../options';
 import { iterationSchedule, scheduleSchema } from '../schedules';
 import { workerOffsets } from './offsets';
 import { pairDifferences, SHAPINGS } from './shaping';
@@ -60,12 +68,16 @@ interface Plan {
 /** An antithetic evolution strategy on unrolled problems. Two particles a pair, three with mean states. */
 export class EvolutionStrategy implements GradientEstimator<Workers> {
   readonly needs = ['forward'] as const;
+  readonly settings: ConfigObject;
   private readonly sigma: IterationSchedule;
 
+  /** @param given the estimator's own options, where `options` are not what the user knows */
   constructor(
     private readonly variant: Variant,
     private readonly options: EvolutionOptions,
+    given: object = options,
   ) {
+    this.settings = settingsOf(given);
     this.sigma = iterationSchedule(options.sigma);
   }
 

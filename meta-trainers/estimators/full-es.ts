@@ -24,4 +24,5 @@ export const createFullEs = (options: z.output<typeof fullEsOptions>): GradientE
   new EvolutionStrategy(
     { name: 'full-es', scored: 'horizon', noisePeriod: (horizon) => horizon, states: 'own' },
     { ...options, lockstep: true, offsets: 'stratified' },
+    options,
   );

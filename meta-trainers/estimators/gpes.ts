@@ -20,5 +20,8 @@ export function gpes(options: GpesOptions): GradientEstimator {
   return createGpes(parseOptions(gpesOptions, options, 'estimator'));
 }
 
-export const createGpes = ({ noisePeriod, ...options }: z.output<typeof gpesOptions>): GradientEstimator =>
-  new EvolutionStrategy({ name: 'gpes', scored: 'window', noisePeriod: () => noisePeriod, states: 'own' }, options);
+export const createGpes = (options: z.output<typeof gpesOptions>): GradientEstimator =>
+  new EvolutionStrategy(
+    { name: 'gpes', scored: 'window', noisePeriod: () => options.noisePeriod, states: 'own' },
+    options,
+  );

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import type { ArrayBundle, OuterOptimizer } from '../../src/contracts';
 import { CheckpointError } from '../../src/contracts/errors';
+import { settingsOf } from '../options';
 import { iterationSchedule, scheduleSchema } from '../schedules';
 
 export const commonOptions = {
@@ -50,12 +51,13 @@ function slot(state: ArrayBundle, name: string, length: number): Float64Array {
   return found.data;
 }
 
-/** An OuterOptimizer from a rule and the options that all share. */
+/** An OuterOptimizer from a rule and its options, all of which it states as its settings. */
 export function outerOptimizer(rule: Rule, options: CommonOptions): OuterOptimizer {
   const rate = iterationSchedule(options.learningRate);
 
   return {
     name: rule.name,
+    settings: settingsOf(options),
     init: (size) => ({
       step: { shape: [1], data: new Float64Array(1) },
       ...Object.fromEntries(rule.slots.map((name) => [name, { shape: [size], data: new Float64Array(size) }])),

@@ -1,4 +1,5 @@
 import type { ArrayBundle, EngineCapability, UnrollProgram } from './engine';
+import type { ConfigObject } from './plugin';
 
 /** One estimate of the gradient of the mean loss per inner step over the horizon (conventions.md, "Scale"). */
 export interface Estimate {
@@ -30,6 +31,11 @@ export interface EstimatorPopulation {
 
 export interface GradientEstimator<P extends EstimatorPopulation = EstimatorPopulation> {
   readonly name: string;
+  /**
+   * The options it was made with, defaults included, as plain data; a function is a string that says so. Recorded with
+   * a run that is made in code, and compared when that code resumes it.
+   */
+  readonly settings?: ConfigObject;
   /** Capabilities an engine must have. */
   readonly needs: readonly EngineCapability[];
   /** Allocates workers; no inner step is run before the first `estimate`. Checks W, K and T against one another. */
@@ -44,6 +50,11 @@ export type IterationSchedule = (iteration: number) => number;
 /** Turns gradients into steps of θ. Pure: state is explicit, float64. */
 export interface OuterOptimizer {
   readonly name: string;
+  /**
+   * The options it was made with, defaults included, as plain data; a function is a string that says so. Recorded with
+   * a run that is made in code, and compared when that code resumes it.
+   */
+  readonly settings?: ConfigObject;
   init(size: number): ArrayBundle;
   /** θ and state after one step that minimises; inputs are left as they are. */
   update(

@@ -101,6 +101,39 @@ describe('tune', () => {
     expect(readRunConfig(out)).toMatchObject({ task: { name: 'quadratic' }, seed: 3, run: { library: true } });
   });
 
+  it('records the settings of estimator and outer optimizer, and is resumed with no others', async () => {
+    const out = join(folder, 'settings');
+    const sigma = (): number => 0.1;
+    const own = { ...options, iterations: 2, estimator: nres({ pairs: 4, sigma, window: 10, clip: 5 }), out };
+    await tune(own);
+    expect(readRunConfig(out)).toMatchObject({
+      estimator: {
+        name: 'nres',
+        pairs: 4,
+        sigma: 'a function',
+        window: 10,
+        clip: 5,
+        shaping: 'none',
+        lockstep: false,
+        offsets: 'stratified',
+      },
+      outerOptimizer: { name: 'adam', learningRate: 0.2, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
+    });
+    const changed: readonly Partial<typeof own | TuneOptions>[] = [
+      { estimator: nres({ pairs: 4, sigma: 0.1, window: 10, clip: 5 }) },
+      { estimator: nres({ pairs: 6, sigma, window: 10, clip: 5 }) },
+      { estimator: nres({ pairs: 4, sigma, window: 20, clip: 5 }) },
+      { estimator: nres({ pairs: 4, sigma, window: 10 }) },
+      { outerOptimizer: outer.adam({ learningRate: 0.1 }) },
+    ];
+    for (const other of changed) {
+      await expect(tune({ ...own, ...other, iterations: 3, resume: true } as TuneOptions)).rejects.toThrow(
+        'was run with other settings',
+      );
+    }
+    expect((await tune({ ...own, iterations: 3, resume: true })).iterations).toBe(3);
+  });
+
   it('takes a problem, and an average of θ', async () => {
     const result = await tune({
       problem: quadraticProblem({ horizon: 20 }),

@@ -359,7 +359,7 @@ function keepOf(config: ConfigObject): number {
   return typeof checkpoint?.keep === 'number' ? checkpoint.keep : 5;
 }
 
-/** That code resumes the run that it made: things are compared by name, settings by value. */
+/** That code resumes the run that it made: things are compared by name and, if they state them, settings. */
 function checkSame(path: string, recorded: RunConfig, asked: ConfigObject): void {
   if (!recorded.run.library) {
     throw new RunDirectoryError(
