@@ -5,11 +5,26 @@ import { kernelOf, openDevice, type Device } from '../src/engines/tfjs/device';
 
 export interface FormTiming {
   readonly form: string;
+  /** m×k×n */
+  readonly shape: string;
   readonly gflops: number;
 }
 
-/** [m × k] · [k × n] for each particle. */
-const SHAPE = { particles: 16, m: 100, k: 784, n: 100 } as const;
+/** [m × k] · [k × n] for each of 16 particles: the products of the MNIST networks, and those where a call's cost shows. */
+const PARTICLES = 16;
+interface Shape {
+  readonly m: number;
+  readonly k: number;
+  readonly n: number;
+}
+const SHAPES: readonly Shape[] = [
+  { m: 100, k: 784, n: 100 },
+  { m: 784, k: 100, n: 100 },
+  { m: 100, k: 100, n: 10 },
+  { m: 32, k: 64, n: 32 },
+  { m: 16, k: 32, n: 16 },
+  { m: 8, k: 16, n: 4 },
+];
 
 interface Form {
   readonly name: string;
@@ -29,8 +44,8 @@ function batched(transposeB: boolean): Form['run'] {
     }) as tf.TensorInfo;
 }
 
-function formsOf(device: Device): Form[] {
-  const { particles, m, k, n } = SHAPE;
+function formsOf(device: Device, { m, k, n }: Shape): Form[] {
+  const particles = PARTICLES;
   const { products, memory } = device;
   return [
     { name: 'one batched kernel call, no flags', run: batched(false) },
@@ -80,25 +95,36 @@ export async function timeForms(engine: string): Promise<FormTiming[]> {
   if (opened.device === undefined) throw new Error(`engine ${engine} runs on no TensorFlow.js backend`);
   const device = await openDevice(opened.device.backendName);
   await tf.setBackend(device.backendName);
-  const { particles, m, k, n } = SHAPE;
-  const a = tf.randomUniform([particles, m, k], -1, 1, 'float32', 1);
-  const b = tf.randomUniform([particles, k, n], -1, 1, 'float32', 2);
-  const flagged = tf.randomUniform([particles, n, k], -1, 1, 'float32', 3);
-  const forms = formsOf(device).filter(({ run }) => run !== undefined);
+  const timings: FormTiming[] = [];
+  for (const shape of SHAPES) timings.push(...(await timeShape(device, shape)));
+  return timings;
+}
+
+async function timeShape(device: Device, shape: Shape): Promise<FormTiming[]> {
+  const { m, k, n } = shape;
+  const a = tf.randomUniform([PARTICLES, m, k], -1, 1, 'float32', 1);
+  const b = tf.randomUniform([PARTICLES, k, n], -1, 1, 'float32', 2);
+  const flagged = tf.randomUniform([PARTICLES, n, k], -1, 1, 'float32', 3);
+  const forms = formsOf(device, shape).filter(({ run }) => run !== undefined);
   const seconds = forms.map((): number[] => []);
+  const flops = 2 * PARTICLES * m * k * n;
+  // Enough calls for a millisecond or more at the slowest rate that was seen.
+  const calls = Math.max(1, Math.round(5e6 / flops));
   for (let round = 0; round < 6; round++) {
     for (const [i, { name, run }] of forms.entries()) {
       const start = performance.now();
-      const out = run!(device, a, name.endsWith('a flag') ? flagged : b);
-      await device.backend.read(out.dataId);
+      for (let call = 0; call < calls; call++) {
+        const out = run!(device, a, name.endsWith('a flag') ? flagged : b);
+        if (call === calls - 1) await device.backend.read(out.dataId);
+        device.backend.disposeData(out.dataId);
+      }
       // The first round warms up.
       if (round > 0) seconds[i].push((performance.now() - start) / 1000);
-      device.backend.disposeData(out.dataId);
     }
   }
-  const flops = 2 * particles * m * k * n;
+  tf.dispose([a, b, flagged]);
   return forms.map(({ name }, i) => {
     const sorted = seconds[i].sort((x, y) => x - y);
-    return { form: name, gflops: flops / sorted[sorted.length >> 1] / 1e9 };
+    return { form: name, shape: `${m}×${k}×${n}`, gflops: (calls * flops) / sorted[sorted.length >> 1] / 1e9 };
   });
 }

@@ -52,8 +52,8 @@ const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 
 function row(timing: Timing): string[] {
   if (timing.case === 'tfjs-forms') {
-    const { engine, form, gflops } = timing as Extract<Timing, { form: string }>;
-    return [engine, form, `${gflops.toFixed(1)} GFLOPS`];
+    const { engine, form, shape, gflops } = timing as Extract<Timing, { form: string }>;
+    return [engine, shape, form, `${gflops.toFixed(1)} GFLOPS`];
   }
   if ('overhead' in timing) {
     const { engine, problem, particles, window, kernels, hostLoops, draws, overhead } = timing;
@@ -72,7 +72,7 @@ const HEADS: Readonly<Record<CaseName, readonly string[]>> = {
   'lorenz-window': ['engine', 'particles × W', 'particle-steps/s', 'GFLOPS', 'peak memory'],
   influence: ['engine', 'particles × W', 'particle-steps/s', 'GFLOPS', 'peak memory'],
   'tfjs-overhead': ['engine', 'problem', 'particles × W', 'kernels', 'host loops', 'draws', 'overhead'],
-  'tfjs-forms': ['engine', 'form of 16 products 100×784 · 784×100', 'rate'],
+  'tfjs-forms': ['engine', '16 products m×k×n', 'form', 'rate'],
 };
 
 async function timings(name: CaseName, options: HarnessOptions): Promise<Timing[]> {

@@ -1,14 +1,12 @@
 /**
- * What is fastest on each backend, from measurements (`npm run bench -- tfjs-forms`). GFLOPS of the products m×k · k×n of
- * 16 particles, in CPU time of one core:
+ * What is fastest on each backend, from measurements that `npm run bench -- tfjs-forms` repeats. GFLOPS of the products
+ * m×k · k×n of 16 particles on one core (docs/performance.md):
  *
  * | backend, form | 100×784×100 | 784×100×100 | 100×100×10 | 32×64×32 | 16×32×16 | 8×16×4 |
  * |---|---|---|---|---|---|---|
- * | cpu, one batched call, with flags or without | 0.6 | 0.6 | 0.6 | 0.5 | 0.4–0.5 | 0.4 |
- * | cpu, operand transposed first | 0.5 | 0.4–0.6 | 0.2–0.5 | 0.3 | 0.2 | 0.1 |
- * | wasm, one batched call, with flags or without | 1.9 | 1.9 | 1.3–1.6 | 1.6 | 1.1–1.5 | 0.8 |
- * | wasm, a plain product a particle (views) | 15 | 20 | 7 | 7 | 1.7 | 0.2 |
- * | wasm, the same after transposing an operand | 12–13 | 19–20 | 6–8 | 5–6 | 1.6 | 0.2 |
+ * | cpu, one batched call, with flags or without | 0.6 | 0.5 | 0.6 | 0.6 | 0.6 | 0.5 |
+ * | wasm, one batched call, with flags or without | 1.8 | 1.7 | 1.2 | 1.2 | 1.1 | 0.6 |
+ * | wasm, a plain product a particle (views) | 9 | 12 | 3 | 3 | 2.4 | 0.2 |
  */
 import type { Device } from './device';
 
