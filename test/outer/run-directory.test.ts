@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import { hostname } from 'node:os';
 import { basename, join } from 'node:path';
-import { CheckpointError, RunDirectoryError } from '../../src/contracts';
+import { CheckpointError, RunDirectoryError, type UnrollEngine } from '../../src/contracts';
 import { adam } from '../../meta-trainers';
 import { initialState, parseOverride, resolveConfig, type RunEvent, type RunResult } from '../../src/outer';
 import {
@@ -440,6 +440,73 @@ describe('another machine', () => {
     change(({ run: recorded }) => (recorded.versions.tfjs = '3.0.0'));
     await expect(resume(path)).rejects.toThrow('TensorFlow.js: 3.0.0 → 4.22.0');
     expect((await resume(path, { allowDifferentMachine: true })).iterations).toBe(4);
-    await expect(resume(path, { engine: 'auto' })).rejects.toThrow(RunDirectoryError);
+  });
+
+  it('or another engine: the folder says where the run goes on, and where it came from', async () => {
+    const path = fresh();
+    // The run's first half, on an engine that is the reference engine in all but its name.
+    const first = await run([], path, 2);
+    const text = readFileSync(join(path, 'config.json'), 'utf8');
+    const opened: string[] = [];
+    const named = (name: string): UnrollEngine => {
+      opened.push(name);
+      const engine = new ReferenceEngine();
+      return Object.assign(engine, { name });
+    };
+    const two = createContainer({
+      engines: {
+        names: () => ['auto', 'reference', 'other'],
+        open: (name) => Promise.resolve({ engine: named(name), reason: `asked for ${name}` }),
+      },
+    });
+    await expect(resume(path, { resolver: two, engine: 'other' })).rejects.toThrow(
+      `${path} was run elsewhere, so that the same bits cannot be promised (engine: reference → other).`,
+    );
+    expect(readFileSync(join(path, 'config.json'), 'utf8')).toBe(text);
+    const before = readRunConfig(path);
+
+    const controller = new AbortController();
+    const abort = (event: RunEvent): void => {
+      if (event.type === 'iteration') controller.abort();
+    };
+    const allowed = { resolver: two, engine: 'other', allowDifferentMachine: true };
+    await resume(path, { ...allowed, listeners: [abort], signal: controller.signal });
+    const { requestedEngine, engineReason, versions, machine } = before.run;
+    expect(readRunConfig(path)).toEqual({
+      ...before,
+      engine: 'other',
+      run: {
+        ...before.run,
+        requestedEngine: 'other',
+        engineReason: 'asked for other',
+        earlier: [{ engine: 'reference', requestedEngine, engineReason, versions, machine, iterations: 2 }],
+      },
+    });
+
+    // Without a word from here on it stays there.
+    opened.length = 0;
+    const done = await resume(path, { resolver: two });
+    await evaluateRun(path, { resolver: two });
+    expect(opened).toEqual(['other', 'other']);
+    expect(done).toMatchObject({ iterations: 4, engine: 'other' });
+    expect(done.history.slice(0, 2)).toEqual(first.history);
+    expect(readRunConfig(path).run.earlier).toHaveLength(1);
+  });
+
+  it('that it was moved to is its own from then on', async () => {
+    const path = fresh();
+    await run([], path, 2);
+    const file = join(path, 'config.json');
+    const here = readRunConfig(path);
+    const versions = { ...here.run.versions, tfjs: '3.0.0' };
+    writeFileSync(file, JSON.stringify({ ...here, run: { ...here.run, versions } }));
+    await resume(path, { allowDifferentMachine: true });
+    expect(readRunConfig(path).run).toMatchObject({
+      versions: here.run.versions,
+      requestedEngine: here.run.requestedEngine,
+      engineReason: here.run.engineReason,
+      earlier: [{ engine: 'reference', versions, machine: here.run.machine, iterations: 2 }],
+    });
+    expect((await resume(path, { checkpoint: 1 })).iterations).toBe(4);
   });
 });

@@ -11,9 +11,11 @@ export {
   readSummary,
   RunDirectory,
   type CreateOptions,
+  type EarlierPlace,
   type OpenOptions,
   type RunConfig,
   type RunEvaluations,
+  type RunPlace,
   type RunRecord,
 } from './run-directory';
 export { evaluateRun, resumeRun, startRun, type EvaluateOptions, type ResumeOptions, type StartOptions } from './runs';

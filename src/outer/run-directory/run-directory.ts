@@ -42,20 +42,33 @@ const METRICS = 'metrics.jsonl';
 const SUMMARY = 'summary.json';
 const EVALUATION = 'evaluation.json';
 
-/** What config.json records beside the configuration, under `run`. */
-export interface RunRecord {
+/** Where a run runs. */
+export interface RunPlace {
+  /** As asked for; `engine` is the one that runs. */
+  readonly requestedEngine: string;
+  readonly engineReason: string;
+  readonly versions: Versions;
+  readonly machine: Machine;
+}
+
+/** Where a run ran until it was resumed elsewhere. */
+export interface EarlierPlace extends RunPlace {
+  readonly engine: string;
+  /** Iterations done when the run went on elsewhere. */
+  readonly iterations: number;
+}
+
+/** What config.json records beside the configuration, under `run`. The configuration's own `engine` is the one that runs. */
+export interface RunRecord extends RunPlace {
   /** Name of the problem. */
   readonly problem: string;
   readonly layout: ThetaLayout;
-  /** As asked for; the configuration's own `engine` is the one that runs. */
-  readonly requestedEngine: string;
-  readonly engineReason: string;
   /** Absolute paths of the plugin files. */
   readonly plugins: readonly string[];
   /** True if the things of the run were made in code and not from names: only that code can resume it. */
   readonly library: boolean;
-  readonly versions: Versions;
-  readonly machine: Machine;
+  /** Oldest first; absent where the run never changed its place. */
+  readonly earlier?: readonly EarlierPlace[];
 }
 
 /** config.json. */
@@ -84,6 +97,8 @@ export interface CreateOptions {
 
 export interface OpenOptions {
   readonly opened: OpenedEngine;
+  /** What `opened` was asked for as; by default its name. */
+  readonly requestedEngine?: string;
   /** Resume from this iteration's checkpoint; 0: from the start. By default the newest. */
   readonly checkpoint?: number;
   /** Go on although bits may differ: other versions, CPU features or engine. */
@@ -225,6 +240,8 @@ export class RunDirectory implements RunStore {
     /** Whole lines of metrics.jsonl of the iterations that `saved` has done. */
     private readonly lines: readonly string[],
     readonly saved?: SavedRun,
+    /** The new config.json of a run that goes on elsewhere. */
+    private readonly moved?: RunConfig,
   ) {}
 
   /** A new run; `begin` it. @throws RunDirectoryError */
@@ -283,7 +300,8 @@ export class RunDirectory implements RunStore {
       const history = lines.map((line) => JSON.parse(line) as MetricsLine);
       const saved =
         checkpoint === undefined ? undefined : { state: checkpoint.state, before: checkpoint.before, history };
-      return new RunDirectory(resolve(path), lock, configuration, keepOf(config), lines, saved);
+      const moved = movedTo(config, options, done);
+      return new RunDirectory(resolve(path), lock, configuration, keepOf(config), lines, saved, moved);
     } catch (error) {
       lock.release();
       throw error;
@@ -292,10 +310,11 @@ export class RunDirectory implements RunStore {
 
   /**
    * Opens metrics.jsonl, and takes away what comes after the checkpoint, as it will be reached anew: results, newer
-   * checkpoints, metrics lines. To be called once everything has compiled, so that a mistake costs nothing.
+   * checkpoints, metrics lines. Records where the run goes on, if that is elsewhere. To be called once everything has compiled, so that a mistake costs nothing.
    */
   begin(): this {
     for (const file of [SUMMARY, EVALUATION]) rmSync(join(this.path, file), { force: true });
+    if (this.moved !== undefined) writeJson(join(this.path, CONFIG), this.moved);
     goBackTo(this.path, this.saved?.state.iteration ?? 0, this.keep);
     if (existsSync(join(this.path, METRICS))) {
       writeWhole(join(this.path, METRICS), this.lines.map((line) => `${line}\n`).join(''));
@@ -375,6 +394,22 @@ function checkSame(path: string, recorded: RunConfig, asked: ConfigObject): void
       `${path} was run with other settings (${changed.join('; ')}). Resume it with its own, or start a new run.`,
     );
   }
+}
+
+/** config.json with this process as the run's place and the old one among the earlier; undefined if they are the same. */
+function movedTo(config: RunConfig, options: OpenOptions, iterations: number): RunConfig | undefined {
+  const { engine: opened, reason: why } = options.opened;
+  const { requestedEngine, engineReason, versions, machine } = config.run as RunRecord;
+  const here = { versions: theseVersions(), machine: thisMachine() };
+  const sameEngine = opened.name === config.engine;
+  const text = (place: Pick<RunPlace, 'versions' | 'machine'>): string => canonical(place as unknown as ConfigObject);
+  if (sameEngine && text(here) === text({ versions, machine })) return undefined;
+  const engine = sameEngine
+    ? { requestedEngine, engineReason }
+    : { requestedEngine: options.requestedEngine ?? opened.name, engineReason: why };
+  const before: EarlierPlace = { engine: config.engine, requestedEngine, engineReason, versions, machine, iterations };
+  const run: RunRecord = { ...config.run, ...engine, ...here, earlier: [...(config.run.earlier ?? []), before] };
+  return { ...config, engine: opened.name, run } as RunConfig;
 }
 
 function checkMachine(path: string, config: RunConfig, engine: string): void {

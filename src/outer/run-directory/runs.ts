@@ -58,7 +58,7 @@ export async function startRun(options: StartOptions): Promise<RunResult> {
   }
 }
 
-export interface ResumeOptions extends Omit<OpenOptions, 'opened'> {
+export interface ResumeOptions extends Omit<OpenOptions, 'opened' | 'requestedEngine'> {
   /** With the plugins of `readRunConfig(path).run.plugins` loaded. */
   readonly resolver: Resolver;
   /** Another engine than the run's own; needs `allowDifferentMachine`. */
@@ -91,7 +91,7 @@ export async function resumeRun(path: string, options: ResumeOptions): Promise<R
   const opened = await resolver.openEngine(options.engine ?? config.engine);
   let directory: RunDirectory | undefined;
   try {
-    const open = (directory = RunDirectory.open(path, { ...options, opened }));
+    const open = (directory = RunDirectory.open(path, { ...options, opened, requestedEngine: options.engine }));
     const { plan } = await prepareRun(config, resolver);
     const reason = { ...opened, reason: `the engine of the run (${recorded.run.engineReason})` };
     return await executeRun({
