@@ -50,17 +50,30 @@ figure { margin: 0; } figcaption { font-weight: 600; margin-bottom: .3rem; } fig
 pre { overflow: auto; border: 1px solid var(--line); border-radius: 6px; padding: .8rem; font-size: .85rem; }
 `;
 
+/**
+ * Mean and standard error of after − before. Both are measured from the same fresh starts, so the error is that of the
+ * differences start by start; of unequal numbers of starts it is that of two independent means.
+ */
+export function change(before: Measurement, after: Measurement): { mean: number; standardError: number } {
+  const mean = after.mean - before.mean;
+  const n = after.values.length;
+  if (n < 2 || before.values.length !== n) {
+    return { mean, standardError: Math.hypot(before.standardError, after.standardError) };
+  }
+  const squares = after.values.reduce((sum, value, i) => sum + (value - before.values[i] - mean) ** 2, 0);
+  return { mean, standardError: Math.sqrt(squares / (n - 1) / n) };
+}
+
 /** A sentence that answers what came of it, from the two measurements. */
 function verdict({ before, after }: RunResult): string {
   if (before === undefined || after === undefined) return '';
-  const change = after.mean - before.mean;
-  const error = Math.hypot(before.standardError, after.standardError);
-  const better = after.minimise ? change < 0 : change > 0;
-  const size = `${formatNumber(Math.abs(change))} ± ${formatNumber(error)}`;
-  if (Math.abs(change) <= 2 * error) {
-    return `${after.metric} changed by ${formatNumber(change)} ± ${formatNumber(error)}: within two standard errors, so no change is shown.`;
+  const { mean, standardError } = change(before, after);
+  const size = `${formatNumber(Math.abs(mean))} ± ${formatNumber(standardError)}`;
+  if (Math.abs(mean) <= 2 * standardError) {
+    return `${after.metric} changed by ${formatNumber(mean)} ± ${formatNumber(standardError)}: within two standard errors, so no change is shown.`;
   }
-  return `${after.metric} is ${better ? 'better' : 'worse'} by ${size} (difference ± its standard error).`;
+  const better = after.minimise ? mean < 0 : mean > 0;
+  return `${after.metric} is ${better ? 'better' : 'worse'} by ${size} (difference ± its standard error over ${after.n} starts).`;
 }
 
 /** The whole page. */

@@ -1,3 +1,3 @@
 export { curvesPicture, reportCharts, type Chart } from './charts';
-export { beforeAfterRows, formatMeasurement, formatNumber, renderReport } from './html';
+export { beforeAfterRows, change, formatMeasurement, formatNumber, renderReport } from './html';
 export { thetaAfter, thetaBefore, type ReportedTheta, type RunReport } from './run-report';

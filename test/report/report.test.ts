@@ -1,5 +1,13 @@
 import type { RunResult } from '../../src/outer/result';
-import { beforeAfterRows, formatNumber, renderReport, thetaAfter, thetaBefore, type RunReport } from '../../src/report';
+import {
+  beforeAfterRows,
+  change,
+  formatNumber,
+  renderReport,
+  thetaAfter,
+  thetaBefore,
+  type RunReport,
+} from '../../src/report';
 
 const curve = (values: number[]) => ({ name: 'accuracy', t: values.map((_, i) => i * 10), value: values });
 
@@ -109,6 +117,14 @@ describe('report.html', () => {
     expect(page).toContain('<td>dropped pairs</td><td>3</td>');
     expect(page).not.toContain('NaN');
   });
+});
+
+test('the error of a change is that of the differences start by start', () => {
+  const at = (values: number[]) => ({ ...measured(values.reduce((a, b) => a + b) / values.length, [0, 1]), values });
+  // Differences 0.2, 0.4, 0.3: mean 0.3, sample deviation 0.1, standard error 0.1/√3.
+  const { mean, standardError } = change(at([0.1, 0.5, 0.3]), at([0.3, 0.9, 0.6]));
+  expect(mean).toBeCloseTo(0.3, 12);
+  expect(standardError).toBeCloseTo(0.1 / Math.sqrt(3), 12);
 });
 
 test('table before / after', () => {
