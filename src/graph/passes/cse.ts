@@ -1,4 +1,5 @@
-import type { ConstantData, Graph, Node, OpName, ValueId } from '../ir';
+import type { Graph, Node, OpName, ValueId } from '../ir';
+import { bytesOf, type ConstantHashes } from './hashes';
 import { rewriteGraph, type Pass } from './pass';
 
 /** f(a, b) is f(b, a), bit for bit (the payload of a NaN aside). */
@@ -10,11 +11,11 @@ const COMMUTATIVE: readonly OpName[] = ['add', 'mul', 'max', 'min', 'eq', 'ne', 
  */
 export const eliminateCommonSubexpressions: Pass = {
   name: 'cse',
-  run(graph: Graph): Graph {
+  run(graph: Graph, hashes: ConstantHashes): Graph {
     const tables = new Map<object, number>();
     const seen = new Map<string, { readonly id: ValueId; readonly node: Node }[]>();
     return rewriteGraph(graph, (builder, node) => {
-      const key = keyOf(node, tables);
+      const key = keyOf(node, tables, hashes);
       const candidates = seen.get(key) ?? [];
       const found = candidates.find((candidate) => sameData(candidate.node, node));
       if (found !== undefined) return found.id;
@@ -25,16 +26,16 @@ export const eliminateCommonSubexpressions: Pass = {
   },
 };
 
-function keyOf(node: Node, tables: Map<object, number>): string {
+function keyOf(node: Node, tables: Map<object, number>, hashes: ConstantHashes): string {
   const operands = COMMUTATIVE.includes(node.op) ? [...node.inputs].sort((a, b) => a - b) : node.inputs;
-  return `${node.op}(${operands.join(',')})${attributeKey(node, tables)}`;
+  return `${node.op}(${operands.join(',')})${attributeKey(node, tables, hashes)}`;
 }
 
-function attributeKey(node: Node, tables: Map<object, number>): string {
+function attributeKey(node: Node, tables: Map<object, number>, hashes: ConstantHashes): string {
   switch (node.op) {
     case 'constant': {
       const { dtype, shape, data } = node.attributes;
-      return `${dtype}[${shape.join(',')}]${hash(bytes(data))}`;
+      return `${dtype}[${shape.join(',')}]${hashes.of(data)}`;
     }
     case 'table': {
       // By identity: two tables may bear one name by mistake.
@@ -50,18 +51,8 @@ function attributeKey(node: Node, tables: Map<object, number>): string {
 /** Equal keys say that two nodes are equal, except for constants, whose key holds only a hash. */
 function sameData(a: Node, b: Node): boolean {
   if (a.op !== 'constant' || b.op !== 'constant') return true;
-  const x = bytes(a.attributes.data);
-  const y = bytes(b.attributes.data);
+  if (a.attributes.data === b.attributes.data) return true;
+  const x = bytesOf(a.attributes.data);
+  const y = bytesOf(b.attributes.data);
   return x.length === y.length && x.every((byte, i) => byte === y[i]);
-}
-
-function bytes(data: ConstantData): Uint8Array {
-  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-}
-
-/** FNV-1a, 32 bits. */
-function hash(data: Uint8Array): number {
-  let h = 0x811c9dc5;
-  for (let i = 0; i < data.length; i++) h = Math.imul(h ^ data[i], 0x01000193);
-  return h >>> 0;
 }

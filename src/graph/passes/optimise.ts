@@ -3,6 +3,7 @@ import { canonicalise } from './canonicalise';
 import { eliminateCommonSubexpressions } from './cse';
 import { eliminateDeadCode } from './dce';
 import { foldConstants } from './fold';
+import { ConstantHashes } from './hashes';
 import { dropGradientMarkers } from './markers';
 import { runPasses, sameNodes, type Pass } from './pass';
 
@@ -19,9 +20,10 @@ const MAX_ROUNDS = 12;
 
 /** Simplifies to a fixed point. Derivatives stay as they are, so the result may be differentiated. */
 export function simplify(graph: Graph): Graph {
+  const hashes = new ConstantHashes();
   let current = graph;
   for (let round = 0; round < MAX_ROUNDS; round++) {
-    const next = runPasses(current, SIMPLIFICATION);
+    const next = runPasses(current, SIMPLIFICATION, hashes);
     if (sameNodes(current, next)) return next;
     current = next;
   }

@@ -1,22 +1,24 @@
 import { GraphBuilder } from '../builder';
 import type { Graph, Node, NodeOf, OpName, ValueId } from '../ir';
 import { verifyGraph } from '../verify';
+import { ConstantHashes } from './hashes';
 
 /** A pure function from graph to graph. The inputs stay, in number, order and type, and so do the outputs. */
 export interface Pass {
   /** Cited by errors and tests. */
   readonly name: string;
-  run(graph: Graph): Graph;
+  /** `hashes` is shared by the passes that run together. */
+  run(graph: Graph, hashes: ConstantHashes): Graph;
 }
 
 /**
  * Runs passes in order; the graph is verified before the first and after each.
  * @throws GraphError naming the pass that left a graph invalid.
  */
-export function runPasses(graph: Graph, passes: readonly Pass[]): Graph {
+export function runPasses(graph: Graph, passes: readonly Pass[], hashes = new ConstantHashes()): Graph {
   verifyGraph(graph, passes.length > 0 ? `entry to ${passes[0].name}` : 'entry');
   return passes.reduce((current, pass) => {
-    const next = pass.run(current);
+    const next = pass.run(current, hashes);
     verifyGraph(next, `exit from ${pass.name}`);
     return next;
   }, graph);

@@ -23,15 +23,17 @@ export function splatOf(builder: GraphBuilder, id: ValueId): number | undefined 
 }
 
 /**
- * True if no element of a float32 value can be −0, so that adding +0 leaves it as it is. (−0 + 0 is +0.) Looks a few
- * nodes deep.
+ * True if no element of a float32 value can be −0, so that adding +0 leaves it as it is. (−0 + 0 is +0.) False if that
+ * takes long to tell: it looks a few nodes deep, and not into large constants.
  */
 export function neverNegativeZero(builder: GraphBuilder, id: ValueId, depth = 4): boolean {
   const node = builder.node(id);
   const operand = (index: number): boolean => depth > 0 && neverNegativeZero(builder, node.inputs[index], depth - 1);
   switch (node.op) {
-    case 'constant':
-      return node.attributes.data.every((x) => !Object.is(x, -0));
+    case 'constant': {
+      const { data } = node.attributes;
+      return data.length <= MAX_SEARCHED && data.every((x) => !Object.is(x, -0));
+    }
     // Integers have one zero.
     case 'cast':
       return builder.type(node.inputs[0]).dtype !== 'float32';
