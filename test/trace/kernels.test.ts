@@ -8,7 +8,8 @@ import { ROWS, type Operand } from './kernel-rows';
 
 /**
  * tfjs-cpu computes each kernel in float64 and rounds its result to float32, with an error of 2⁻²⁴ of it; the
- * interpreter does not round. Sixteen such roundings bound every row's few kernels and their growth.
+ * interpreter rounds never (float64) or after each op (float32), of which a kernel has up to ten or so. Sixteen such
+ * roundings bound every row's and their growth.
  */
 const TOLERANCE = 16 * 2 ** -24;
 
@@ -27,9 +28,11 @@ afterAll(() => {
 });
 
 describe('a traced expression computes what tfjs-cpu computes', () => {
-  test.each(ROWS)('$name', ({ fn, operands, tolerance = TOLERANCE }) => {
+  const precisions = ['float64', 'float32'] as const;
+  const runs = precisions.flatMap((floats) => ROWS.map((row) => ({ ...row, floats })));
+  test.each(runs)('$name, in $floats', ({ fn, operands, tolerance = TOLERANCE, floats }) => {
     const graph = traceFunction('row', fn, operands.map(typeOf));
-    const traced = interpret(graph, operands.map(feed), stepContext(0, 0, 0, 0));
+    const traced = interpret(graph, operands.map(feed), stepContext(0, 0, 0, 0), { floats });
     tf.tidy(() => {
       const eager = fn(...operands.map(({ values, shape, dtype }) => tf.tensor([...values], [...shape], dtype)));
       const expected = Array.isArray(eager) ? eager : [eager];
@@ -63,6 +66,22 @@ describe('a traced expression computes what tfjs-cpu computes', () => {
       if (Number.isFinite(expected)) expect(Math.abs(values[i] / expected - 1)).toBeLessThan(2 ** -22);
       else expect(values[i]).toBe(expected);
       if (Math.abs(x) >= 1e9 && !Number.isNaN(expected)) expect(slopes[i] * Math.abs(x) - 1 || 0).toBeCloseTo(0, 6);
+    });
+  });
+
+  // float32 ends at 3.4028e38, asinh of which is 89.416.
+  test.each([
+    { name: 'sinh', fn: tf.sinh, of: Math.sinh },
+    { name: 'cosh', fn: tf.cosh, of: Math.cosh },
+  ])('$name near overflow in float32', ({ name, fn, of }) => {
+    const numbers = Float32Array.of(1e-20, -1e-3, 1, 88, 88.8, -89, 89.4, -89.41, 89.42, -90, 200, Infinity, -Infinity);
+    const graph = traceFunction(name, fn, [{ shape: [numbers.length], dtype: 'float32' }]);
+    const [values] = interpret(graph, [numbers], stepContext(0, 0, 0, 0), { floats: 'float32' });
+    numbers.forEach((x, i) => {
+      const expected = of(x);
+      // Eight roundings at most.
+      if (Number.isFinite(Math.fround(expected))) expect(Math.abs(values[i] / expected - 1)).toBeLessThan(2 ** -21);
+      else expect(values[i]).toBe(Math.fround(expected));
     });
   });
 

@@ -112,6 +112,23 @@ function logarithmic(k: KernelCall, u: ValueId, body: (u: ValueId) => ValueId): 
   return g.select(large, log, body(g.select(large, k.scalar(2), u)));
 }
 
+/** 2·sinh(h)·cosh(h), h = x/2: eˣ would overflow where sinh x, its half, does not. (The slope still does there.) */
+function sinh(k: KernelCall, x: ValueId): ValueId {
+  const { g } = k;
+  const h = half(k, x);
+  const minus = g.op('neg', h);
+  const twice = g.op('sub', g.op('expm1', h), g.op('expm1', minus));
+  return g.op('mul', twice, half(k, g.op('add', g.op('exp', h), g.op('exp', minus))));
+}
+
+/** (e^h)²/2 + (e^−h)²/2, h = x/2; see sinh. */
+function cosh(k: KernelCall, x: ValueId): ValueId {
+  const { g } = k;
+  const h = half(k, x);
+  const halfSquare = (e: ValueId): ValueId => g.op('mul', half(k, e), e);
+  return g.op('add', halfSquare(g.op('exp', h)), halfSquare(g.op('exp', g.op('neg', h))));
+}
+
 /** Odd: computed for |x| as log1p(u + u·u/(1 + √(1 + u²))), which does not cancel. */
 function asinh(k: KernelCall, x: ValueId): ValueId {
   const { g } = k;
@@ -165,8 +182,8 @@ export const ELEMENTWISE_RULES = {
   Tan: floatUnary((k, x) => k.g.op('div', k.g.op('sin', x), k.g.op('cos', x))),
   Asin: floatUnary((k, x) => k.g.op('atan2', x, cosineOf(k, x))),
   Acos: floatUnary((k, x) => k.g.op('atan2', cosineOf(k, x), x)),
-  Sinh: floatUnary((k, x) => half(k, k.g.op('sub', k.g.op('expm1', x), k.g.op('expm1', k.g.op('neg', x))))),
-  Cosh: floatUnary((k, x) => half(k, k.g.op('add', k.g.op('exp', x), k.g.op('exp', k.g.op('neg', x))))),
+  Sinh: floatUnary(sinh),
+  Cosh: floatUnary(cosh),
   Asinh: floatUnary(asinh),
   Acosh: floatUnary(acosh),
   Atanh: floatUnary((k, x) => half(k, k.g.op('sub', k.g.op('log1p', x), k.g.op('log1p', k.g.op('neg', x))))),
