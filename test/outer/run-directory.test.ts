@@ -346,7 +346,7 @@ describe('a folder', () => {
     expect(await second).toBeInstanceOf(RunDirectoryError);
   });
 
-  it('that is not empty, a file, a run or not writable is refused before any work', async () => {
+  it('that is not empty, a file or a run is refused before any work', async () => {
     const full = fresh();
     mkdirSync(full);
     writeFileSync(join(full, 'thesis.tex'), '');
@@ -358,15 +358,32 @@ describe('a folder', () => {
     await expect(run([], taken)).rejects.toThrow(
       `${taken} holds a run already. Go on with it by \`outerloop resume ${taken}\``,
     );
-    const closed = fresh();
-    mkdirSync(closed);
-    chmodSync(closed, 0o500);
-    // Nothing is closed to root.
-    if (process.getuid?.() !== 0)
-      expect(() => checkFree(join(closed, 'run'))).toThrow(`is not writable (${closed}: EACCES)`);
     const nested = join(fresh(), 'a', 'b');
     checkFree(nested);
     expect(existsSync(nested)).toBe(false);
+  });
+
+  const isRoot = process.getuid?.() === 0;
+  // Permissions do not stop root, but nobody makes folders in the kernel's own.
+  const closedTo = (user: string): string => {
+    if (user === 'root') return '/proc';
+    const closed = fresh();
+    mkdirSync(closed);
+    chmodSync(closed, 0o500);
+    return closed;
+  };
+  const unwritable = isRoot && process.platform !== 'linux' ? [] : [isRoot ? 'root' : 'a user'];
+  it.each(unwritable)('that is not writable to %s is refused, with what the system says', async (user) => {
+    const closed = closedTo(user);
+    const events: RunEvent[] = [];
+    const config = resolveConfig({ preset: 'quadratic' }, [parseOverride('engine=reference')], resolver);
+    const out = join(closed, 'run', 'below');
+    const listeners = [(event: RunEvent): void => void events.push(event)];
+    const error: unknown = await startRun({ config, resolver, out, listeners }).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(RunDirectoryError);
+    expect((error as RunDirectoryError).message).toMatch(/ is not writable \(.*(EACCES|ENOENT|EPERM).*\)/);
+    expect(events.map(({ type }) => type)).not.toContain('evaluation');
+    if (user !== 'root') expect(() => checkFree(out)).toThrow(`is not writable (${closed}: EACCES)`);
   });
 
   it('that holds no run, or a damaged one, is refused', async () => {

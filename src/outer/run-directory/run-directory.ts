@@ -17,7 +17,7 @@ import {
   statSync,
   writeSync,
 } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import {
   CheckpointError,
   RunDirectoryError,
@@ -363,9 +363,20 @@ export class RunDirectory implements RunStore {
   }
 }
 
+/** As mkdir -p; Node's own tries for ever where the system answers ENOENT although the parent exists, as in /proc. */
+function makeFolder(path: string): void {
+  if (existsSync(path)) return;
+  makeFolder(dirname(path));
+  try {
+    mkdirSync(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  }
+}
+
 function takeLock(path: string): FolderLock {
   try {
-    mkdirSync(path, { recursive: true });
+    makeFolder(resolve(path));
     return FolderLock.take(path);
   } catch (error) {
     if (error instanceof RunDirectoryError) throw error;
