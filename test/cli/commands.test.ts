@@ -1,5 +1,5 @@
 /** The command line as a process: what it prints, what it writes, how it exits. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CompiledSources, finished, temporaryFolder, type Finished } from '../outer/compiled';
 
@@ -116,6 +116,19 @@ test('plugins of a configuration file are found again from the config.json of it
   // Named once more, it is still the same plugin.
   const judged = await outerloop('evaluate', 'own-run', '--json', '--plugin', join('own', 'plugin.ts'));
   expect(judged).toMatchObject({ code: 0, stderr: '' });
+
+  // Moved: the run says what it misses, and takes the file from where it is now.
+  renameSync(join(folder, 'own'), join(folder, 'moved'));
+  for (const command of [
+    ['evaluate', 'own-run'],
+    ['resume', 'own-run', '--quiet', '--checkpoint', '0'],
+  ]) {
+    const missing = await outerloop(...command);
+    expect(missing.code).toBe(2);
+    expect(missing.stderr).toMatch(/plugin \S*plugin\.ts.* is not there any more.*pass --plugin FILE/);
+    const found = await outerloop(...command, '--plugin', join('moved', 'plugin.ts'));
+    expect(found).toMatchObject({ code: 0, stderr: '' });
+  }
 });
 
 test('--json prints one object a line and nothing else', async () => {

@@ -2,6 +2,7 @@ import { evaluateRun, readRunConfig } from '../../outer/run-directory';
 import { formatMeasurement } from '../../report';
 import { EXIT } from '../exit-codes';
 import { integerOption } from '../options';
+import { recordedPlugins } from '../recorded-plugins';
 import { openContainer, type CommonOptions, type Terminal } from '../session';
 
 export interface EvaluateOptions extends CommonOptions {
@@ -16,7 +17,7 @@ export async function evaluate(directory: string, options: EvaluateOptions, term
   const seed = integerOption('--seed', options.seed, 0);
   const checkpoint = integerOption('--checkpoint', options.checkpoint, 0);
   const { run } = readRunConfig(directory);
-  const resolver = await openContainer([...run.plugins, ...(options.plugin ?? [])]);
+  const resolver = await openContainer(recordedPlugins(run.plugins, options.plugin));
   const measurement = await evaluateRun(directory, { resolver, engine: options.engine, particles, seed, checkpoint });
   terminal.out.write(
     options.json === true

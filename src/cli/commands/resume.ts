@@ -1,6 +1,7 @@
 import { readRunConfig, resumeRun } from '../../outer/run-directory';
 import { integerOption } from '../options';
 import { concludeRun } from '../outcome';
+import { recordedPlugins } from '../recorded-plugins';
 import { interruptible, openContainer, type CommonOptions, type Terminal } from '../session';
 import { listenersFor } from './train';
 
@@ -13,7 +14,7 @@ export interface ResumeOptions extends CommonOptions {
 export async function resume(directory: string, options: ResumeOptions, terminal: Terminal): Promise<number> {
   const checkpoint = integerOption('--checkpoint', options.checkpoint, 0);
   const { run } = readRunConfig(directory);
-  const resolver = await openContainer([...run.plugins, ...(options.plugin ?? [])]);
+  const resolver = await openContainer(recordedPlugins(run.plugins, options.plugin));
   const result = await interruptible(terminal, (signal) =>
     resumeRun(directory, {
       resolver,
