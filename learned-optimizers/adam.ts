@@ -79,11 +79,11 @@ export function registerAdam({ optimizer }: Registrar): void {
     }),
     create: async (options, context) =>
       adam({
-        learningRate: await resolveHyperParameter(options.learningRate, context),
-        beta1: await resolveHyperParameter(options.beta1, context),
-        beta2: await resolveHyperParameter(options.beta2, context),
-        epsilon: await resolveHyperParameter(options.epsilon, context),
-        weightDecay: await resolveHyperParameter(options.weightDecay, context),
+        learningRate: await resolveHyperParameter(options.learningRate, context, 'learningRate'),
+        beta1: await resolveHyperParameter(options.beta1, context, 'beta1'),
+        beta2: await resolveHyperParameter(options.beta2, context, 'beta2'),
+        epsilon: await resolveHyperParameter(options.epsilon, context, 'epsilon'),
+        weightDecay: await resolveHyperParameter(options.weightDecay, context, 'weightDecay'),
       }),
   });
 }

@@ -61,8 +61,8 @@ export function registerSgd({ optimizer }: Registrar): void {
     }),
     create: async (options, context) =>
       sgd({
-        learningRate: await resolveHyperParameter(options.learningRate, context),
-        momentum: await resolveHyperParameter(options.momentum, context),
+        learningRate: await resolveHyperParameter(options.learningRate, context, 'learningRate'),
+        momentum: await resolveHyperParameter(options.momentum, context, 'momentum'),
         nesterov: options.nesterov,
       }),
   });

@@ -110,9 +110,16 @@ export function hyperConfig(range: HyperRange = {}): z.ZodType<HyperConfig> {
   });
 }
 
-/** Makes the schedule of a configured hyperparameter; numbers stay as they are. */
-export async function resolveHyperParameter(config: HyperConfig, context: FactoryContext): Promise<HyperParameter> {
+/**
+ * Makes the schedule of a configured hyperparameter; numbers stay as they are.
+ * @param key the option's name, for errors
+ */
+export async function resolveHyperParameter(
+  config: HyperConfig,
+  context: FactoryContext,
+  key?: string,
+): Promise<HyperParameter> {
   return typeof config === 'number' || config instanceof MetaParameter
     ? config
-    : context.create('schedule', config.schedule);
+    : context.create('schedule', config.schedule, key);
 }

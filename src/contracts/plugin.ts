@@ -45,8 +45,11 @@ export interface FactoryContext {
   data(): Promise<Dataset>;
   /** Loads (once a process and options) a registered data set; the configuration is `{name, …options}` or a name. */
   dataset(config: ConfigValue): Promise<Dataset>;
-  /** Builds a registered thing of another kind from `{name, …options}` or a name. */
-  create<K extends RegisteredKind>(kind: K, config: ConfigValue): Promise<Registered[K]>;
+  /**
+   * Builds a registered thing of another kind from `{name, …options}` or a name.
+   * @param key the option that the configuration stands under, for errors, e.g. `learningRate`; by default the kind
+   */
+  create<K extends RegisteredKind>(kind: K, config: ConfigValue, key?: string): Promise<Registered[K]>;
 }
 
 /** How a registered thing is made from its options. */

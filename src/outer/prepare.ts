@@ -37,6 +37,8 @@ class Builder {
     private readonly config: Pick<ResolvedConfig, 'data' | 'horizon'>,
     private readonly path: readonly string[] = [],
     private readonly active: readonly string[] = [],
+    /** Dotted key of the thing that this builds for. */
+    private readonly place?: string,
   ) {}
 
   /** @param key where the configuration stands, if that is known */
@@ -49,7 +51,7 @@ class Builder {
       throw new ConfigurationError(key, 'things that do not need themselves', [...this.path, step].join(' → '));
     }
     const parsed = parseOptions(registration, options, key, [...this.path, step].join(' → '));
-    const below = new Builder(this.resolver, this.config, [...this.path, step], [...this.active, identity]);
+    const below = new Builder(this.resolver, this.config, [...this.path, step], [...this.active, identity], key);
     const build = async (): Promise<Registered[K]> => {
       try {
         return await registration.create(parsed, below.context());
@@ -83,7 +85,8 @@ class Builder {
         return this.create('dataset', data, 'data');
       },
       dataset: (config) => this.create('dataset', config),
-      create: (kind, config) => this.create(kind, config),
+      create: (kind, config, key) =>
+        this.create(kind, config, key === undefined || this.place === undefined ? key : `${this.place}.${key}`),
     };
   }
 }

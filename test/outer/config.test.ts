@@ -99,7 +99,7 @@ const UNKNOWN: readonly (readonly [string, ConfigObject, readonly string[], stri
     'nested option',
     {},
     ['optimizer.learningRate.inital=3'],
-    'unknown key of optimizer "sgd" → schedule "inverse-time": "schedule.inital". Did you mean "schedule.initial"?',
+    'unknown key of optimizer "sgd" → schedule "inverse-time": "optimizer.learningRate.inital". Did you mean "optimizer.learningRate.initial"?',
   ],
   [
     'nested name, with what led to it',
