@@ -12,6 +12,7 @@ import type {
   WindowResult,
 } from '../../src/contracts';
 import { ConfigurationError, ShapeError } from '../../src/contracts/errors';
+import { notDividing } from '../../src/contracts/options';
 import { settingsOf } from '../options';
 import { iterationSchedule, scheduleSchema } from '../schedules';
 import { workerOffsets } from './offsets';
@@ -169,12 +170,7 @@ export class EvolutionStrategy implements GradientEstimator<Workers> {
     }
     const window = this.options.window ?? horizon;
     if (finite && horizon % window !== 0) {
-      throw new ConfigurationError(
-        'estimator.window',
-        `a divisor of the horizon ${horizon}`,
-        String(window),
-        `Near ones: ${nearDivisors(horizon, window).join(', ')}.`,
-      );
+      throw notDividing('estimator.window', window, horizon);
     }
     const noisePeriod = this.variant.noisePeriod(horizon, window);
     if (Number.isFinite(noisePeriod) && noisePeriod % window !== 0) {
@@ -218,12 +214,4 @@ function metricMeans(result: WindowResult, workers: Int32Array, steps: number): 
 /** NaN if there are none. */
 function mean(values: Float64Array): number {
   return values.reduce((a, b) => a + b, 0) / values.length;
-}
-
-/** The divisors of `horizon` next below and above `window`. */
-function nearDivisors(horizon: number, window: number): number[] {
-  const near: number[] = [];
-  for (let w = Math.min(window, horizon); w >= 1 && near.length === 0; w--) if (horizon % w === 0) near.push(w);
-  for (let w = window; w <= horizon && near.length < 2; w++) if (horizon % w === 0) near.push(w);
-  return near;
 }

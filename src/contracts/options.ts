@@ -123,3 +123,15 @@ export async function resolveHyperParameter(
     ? config
     : context.create('schedule', config.schedule, key);
 }
+
+/** The error of a window that does not divide the horizon, with the divisors next below and above it. */
+export function notDividing(key: string, window: number, horizon: number): ConfigurationError {
+  const divides = (w: number): boolean => horizon % w === 0;
+  let below = Math.min(Math.floor(window), horizon);
+  while (below > 1 && !divides(below)) below--;
+  let above = Math.max(Math.ceil(window), 1);
+  while (above < horizon && !divides(above)) above++;
+  const near = [...new Set([below, above])].filter((w) => w >= 1 && w <= horizon);
+  const expected = `a divisor of the horizon ${String(horizon)}`;
+  return new ConfigurationError(key, expected, String(window), `The nearest: ${near.join(', ')}.`);
+}

@@ -1,6 +1,6 @@
 /** The configuration of a run: its schema, and how presets, files and `--set` become one resolved object. */
 import { z } from 'zod';
-import { ConfigurationError, UnknownNameError, type ConfigObject, type ConfigValue } from '../contracts';
+import { ConfigurationError, notDividing, UnknownNameError, type ConfigObject, type ConfigValue } from '../contracts';
 import { applyOverride, mergeConfig, NAMED_KEYS, normaliseNames, type Override } from './config-merge';
 import { objectiveSchema, type Objective } from './combinators/unroll';
 import { checkWith, fillDefaults, parseOptions } from './config-check';
@@ -163,12 +163,7 @@ export function checkWindows(estimator: NamedConfig, horizon: number): void {
   const { window, noisePeriod } = estimator;
   if (typeof window !== 'number') return;
   if (Number.isFinite(horizon) && horizon % window !== 0) {
-    throw new ConfigurationError(
-      'estimator.window',
-      `a divisor of the horizon ${String(horizon)}`,
-      String(window),
-      nearestDivisors(horizon, window),
-    );
+    throw notDividing('estimator.window', window, horizon);
   }
   if (typeof noisePeriod === 'number' && noisePeriod % window !== 0) {
     throw new ConfigurationError(
@@ -177,15 +172,4 @@ export function checkWindows(estimator: NamedConfig, horizon: number): void {
       String(noisePeriod),
     );
   }
-}
-
-/** Advice: the divisors of the horizon on both sides of what was asked for. */
-function nearestDivisors(horizon: number, window: number): string {
-  const divides = (w: number): boolean => horizon % w === 0;
-  let below = Math.min(Math.floor(window), horizon);
-  while (below > 1 && !divides(below)) below--;
-  let above = Math.max(Math.ceil(window), 1);
-  while (above < horizon && !divides(above)) above++;
-  const near = [...new Set([below, above])].filter((w) => w >= 1 && w <= horizon);
-  return `The nearest: ${near.join(', ')}.`;
 }

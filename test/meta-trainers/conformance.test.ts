@@ -467,12 +467,12 @@ describe('bad options', () => {
     [
       'W does not divide T',
       pes({ ...good, window: 5 }),
-      'estimator.window: expected a divisor of the horizon 12, got 5. Near ones: 4, 6.',
+      'estimator.window: expected a divisor of the horizon 12, got 5. The nearest: 4, 6.',
     ],
     [
       'W is over T',
       nres({ ...good, window: 24 }),
-      'estimator.window: expected a divisor of the horizon 12, got 24. Near ones: 12.',
+      'estimator.window: expected a divisor of the horizon 12, got 24. The nearest: 12.',
     ],
     [
       'W does not divide T, FullES',
