@@ -9,6 +9,7 @@ import {
   truncateSync,
   writeFileSync,
 } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
 import { hostname } from 'node:os';
 import { basename, join } from 'node:path';
 import { CheckpointError, RunDirectoryError, type UnrollEngine } from '../../src/contracts';
@@ -317,6 +318,17 @@ describe('a damaged checkpoint', () => {
 });
 
 describe('a folder', () => {
+  it('of a process that was killed but not yet waited for is free', async () => {
+    const path = fresh();
+    await run([], path, 1);
+    const child = spawn(process.execPath, ['-e', 'setTimeout(() => {}, 60000)'], { stdio: 'ignore' });
+    writeFileSync(join(path, 'lock'), JSON.stringify({ pid: child.pid, host: hostname(), born: '' }));
+    // This process sits still meanwhile, so that the child stays a zombie: its number answers, nothing of it runs.
+    spawnSync('sh', ['-c', `sleep 0.3; kill -9 ${String(child.pid)}; sleep 0.1`]);
+    const resumed = resume(path);
+    expect((await resumed).iterations).toBe(4);
+  });
+
   it('in use by a living process is refused; a dead one leaves nothing in the way', async () => {
     const path = fresh();
     await run([], path, 1);

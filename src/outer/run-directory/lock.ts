@@ -13,15 +13,25 @@ interface Owner {
   readonly born: string;
 }
 
-/** Field 22 of /proc/PID/stat: clock ticks from boot to the start of the process. */
-function birth(pid: number): string {
+/** From the third on, the fields of /proc/PID/stat; empty where there is no such file. */
+function statFields(pid: number): readonly string[] {
   try {
     const stat = readFileSync(`/proc/${String(pid)}/stat`, 'latin1');
     // The second field is a name in parentheses, which may hold anything.
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   } catch {
-    return '';
+    return [];
   }
+}
+
+/** Field 22: clock ticks from boot to the start of the process. */
+function birth(pid: number): string {
+  return statFields(pid)[19] ?? '';
+}
+
+/** Killed, but not yet waited for by its parent: its number answers, though nothing of it runs. */
+function isZombie(pid: number): boolean {
+  return ['Z', 'X'].includes(statFields(pid)[0]);
 }
 
 function isAlive(owner: Owner): boolean {
@@ -30,7 +40,24 @@ function isAlive(owner: Owner): boolean {
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
+  if (isZombie(owner.pid)) return false;
   return owner.born === '' || owner.born === birth(owner.pid);
+}
+
+/** A killed process takes a moment to go; whoever resumes its run at once should not have to know. */
+const GRACE = { milliseconds: 100, times: 10 };
+
+function pause(milliseconds: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
+}
+
+/** Whether the folder is still locked after the time that a dying process may take. */
+function staysLocked(folder: string): boolean {
+  for (let i = 0; i < GRACE.times; i++) {
+    if (!isLocked(folder)) return false;
+    pause(GRACE.milliseconds);
+  }
+  return isLocked(folder);
 }
 
 function read(path: string): { readonly text: string; readonly owner?: Owner } | undefined {
@@ -78,7 +105,7 @@ export class FolderLock {
       if (lock.create()) return lock;
       const found = read(path);
       if (found === undefined) continue;
-      if (isLocked(folder)) {
+      if (staysLocked(folder)) {
         const { pid, host } = found.owner!;
         const elsewhere = host === hostname() ? '' : ` on ${host}`;
         const advice = `Wait for it${elsewhere === '' ? '' : `, or delete ${LOCK} there if that process is gone`}.`;
