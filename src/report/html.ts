@@ -20,7 +20,9 @@ export function formatNumber(value: number): string {
 export function formatMeasurement(measurement: Measurement | undefined): string {
   if (measurement === undefined) return 'not measured';
   const { mean, standardError, n } = measurement;
-  return `${mean.toFixed(4)} ± ${standardError.toFixed(4)} (n = ${n})`;
+  // Four decimals would print a small loss as 0.0000.
+  const format = Math.abs(mean) < 0.01 && mean !== 0 ? formatNumber : (value: number) => value.toFixed(4);
+  return `${format(mean)} ± ${format(standardError)} (n = ${n})`;
 }
 
 /** Rows of the table before / after: [what, before, after]. */

@@ -2,6 +2,7 @@ import type { RunResult } from '../../src/outer/result';
 import {
   beforeAfterRows,
   change,
+  formatMeasurement,
   formatNumber,
   renderReport,
   thetaAfter,
@@ -132,6 +133,11 @@ test('table before / after', () => {
     ['initial', '0.003', '0.03'],
     ['test accuracy', '0.5000 ± 0.0100 (n = 5)', '0.7500 ± 0.0100 (n = 5)'],
   ]);
+});
+
+test('a small measurement keeps its digits', () => {
+  expect(formatMeasurement({ ...measured(3.2e-9, [0]), standardError: 0 })).toBe('3.200e-9 ± 0 (n = 5)');
+  expect(formatMeasurement(measured(0.5, [0]))).toBe('0.5000 ± 0.0100 (n = 5)');
 });
 
 test('numbers', () => {
