@@ -1,8 +1,1 @@
-/** Names of variables in one kernel: x0, x1 … */
-export class Names {
-  private next = 0;
-
-  fresh(prefix = 'x'): string {
-    return `${prefix}${this.next++}`;
-  }
-}
+export { Names } from '../nest/names';
