@@ -145,7 +145,12 @@ export type Expr =
       readonly op: 'sum' | 'max' | 'min';
       readonly a: Expr;
       readonly count?: number;
-    };
+    }
+  /**
+   * Vector from one to four vectors, f32: lane i is the sum over the lanes of parts[i], in a fixed order; the lanes behind
+   * are 0. What a product with lanes along k ends with. (Added for products; rendered by one prelude function.)
+   */
+  | { readonly kind: 'sums'; readonly parts: readonly Expr[] };
 
 export type Statement =
   /**
@@ -217,6 +222,18 @@ export type Statement =
       readonly kernel: Kernel;
       readonly buffers: readonly { readonly buffer: string; readonly index: Index }[];
       readonly scalars: readonly Expr[];
+    }
+  /**
+   * Copies a block transposed: element (column, row) of `to` becomes element (row, column) of `from`, for row < rows and
+   * column < columns, both at most the lanes; element (i, j) lies at index + i·stride + j. f32; the blocks do not overlap.
+   * (Added for products; full blocks are transposed in registers.)
+   */
+  | {
+      readonly kind: 'transpose';
+      readonly from: { readonly buffer: string; readonly index: Index; readonly stride: number };
+      readonly to: { readonly buffer: string; readonly index: Index; readonly stride: number };
+      readonly rows: number;
+      readonly columns: number;
     }
   /** For a person who reads the output, and for errors: which op of the graph the next lines come from. */
   | { readonly kind: 'note'; readonly text: string };

@@ -66,5 +66,7 @@ export function typeOf(expr: Expr): ValueKind {
       return { type: 'u32', width: widest(typeOf(expr.a).width, typeOf(expr.b).width) };
     case 'across':
       return { type: typeOf(expr.a).type, width: 'scalar' };
+    case 'sums':
+      return { type: 'f32', width: 'vector' };
   }
 }
