@@ -18,7 +18,7 @@ import {
   type Registrar,
   type Registration,
 } from './contracts';
-import { createEngine, ENGINE_NAMES, type LoadPackage } from './engines';
+import { createEngine, ENGINE_NAMES, type EngineOptions, type LoadPackage } from './engines';
 import { nearNames, type EngineProvider, type OpenedEngine, type ResolvedKind, type Resolver } from './outer';
 
 /** What is bound for each registered name. */
@@ -155,10 +155,10 @@ export class OuterloopContainer implements Resolver {
     return loading;
   }
 
-  async openEngine(name: string): Promise<OpenedEngine> {
+  async openEngine(name: string, options: EngineOptions = {}): Promise<OpenedEngine> {
     const engines = this.names('engine');
     if (!engines.includes(name)) throw new UnknownNameError('engine', name, nearNames(name, engines), engines);
-    return this.container.get<EngineProvider>(ENGINES).open(name);
+    return this.container.get<EngineProvider>(ENGINES).open(name, options);
   }
 
   private entries<K extends Kind>(kind: K): readonly Entry<K>[] {
@@ -195,7 +195,10 @@ export interface ContainerOptions {
 /** A container of its own: nothing is shared with another, loaded data sets included. */
 export function createContainer(options: ContainerOptions = {}): OuterloopContainer {
   const container = new OuterloopContainer(
-    options.engines ?? { names: () => ENGINE_NAMES, open: (name) => createEngine(name, options.loadPackage) },
+    options.engines ?? {
+      names: () => ENGINE_NAMES,
+      open: (name, engineOptions) => createEngine(name, options.loadPackage, engineOptions),
+    },
   );
   for (const module of options.modules ?? BUILT_IN_MODULES) container.load(module);
   return container;

@@ -21,6 +21,7 @@ export {
   type RunSummary,
   type UnrollOptions,
 } from './outer';
+export type { EngineLimits } from './engines';
 export { createContainer, OuterloopContainer, type ContainerOptions, type RegisterModule } from './container';
 export {
   resume,

@@ -11,10 +11,12 @@ import {
   type Task,
   type UnrolledProblem,
 } from './contracts';
+import type { EngineLimits } from './engines';
 import {
   checkWith,
   describeTheta,
   executeRun,
+  noticesTo,
   objectiveSchema,
   resolveConfig,
   unroll,
@@ -42,6 +44,8 @@ interface CommonOptions {
   readonly seed?: number;
   /** `auto` by default. */
   readonly engine?: string;
+  /** What the engine may take of the machine. */
+  readonly limits?: EngineLimits;
   /** Decay of an exponential average of θ, which is then what is judged; absent: θ itself. */
   readonly thetaAverage?: number;
   readonly evaluation?: RunSettings['evaluation'];
@@ -51,7 +55,7 @@ interface CommonOptions {
   /** Goes on with the run in `out`. */
   readonly resume?: boolean;
   readonly onEvent?: RunListener;
-  /** Ends the run after the current iteration, with a checkpoint. */
+  /** Ends the run: after the current iteration, with a checkpoint, or within it, a few seconds later, with its last one. */
   readonly signal?: AbortSignal;
   /** Whose engines are used; by default a container of its own. */
   readonly container?: OuterloopContainer;
@@ -158,7 +162,7 @@ function checkedSettings(options: TuneOptions): RunSettings {
  * @throws ConfigurationError, TraceError, EngineUnavailableError, RunDirectoryError before any work
  */
 export async function tune(options: TuneOptions): Promise<TuneResult> {
-  const { out, resume = false, onEvent, signal, engine = 'auto' } = options;
+  const { out, resume = false, onEvent, signal, engine = 'auto', limits } = options;
   const settings = checkedSettings(options);
   if (resume && out === undefined) throw new ConfigurationError('out', 'the folder to resume', 'nothing');
   if (out !== undefined && !resume) checkFree(out);
@@ -175,6 +179,7 @@ export async function tune(options: TuneOptions): Promise<TuneResult> {
   } as unknown as ConfigObject;
   const opened = await (options.container ?? createContainer()).openEngine(
     resume && out !== undefined && engine === 'auto' ? readRunConfig(out).engine : engine,
+    { ...limits, notice: noticesTo(onEvent === undefined ? [] : [onEvent]) },
   );
   let directory: RunDirectory | undefined;
   try {
@@ -239,13 +244,15 @@ export interface TrainOptions {
   /** On top of the configuration, as `--set` on the command line. */
   readonly overrides?: readonly Override[];
   readonly out?: string;
+  /** What the engine may take of the machine. */
+  readonly limits?: EngineLimits;
   readonly onEvent?: RunListener;
   readonly signal?: AbortSignal;
 }
 
 /** Runs a configuration (or a preset, by name) as the command line does. */
 export async function train(config: string | ConfigObject, options: TrainOptions = {}): Promise<RunResult> {
-  const { container = createContainer(), overrides = [], out, onEvent, signal } = options;
+  const { container = createContainer(), overrides = [], out, limits, onEvent, signal } = options;
   const input = typeof config === 'string' ? { preset: config } : config;
   if (Array.isArray(input.plugins) && input.plugins.length > 0) {
     const got = JSON.stringify(input.plugins);
@@ -255,6 +262,7 @@ export async function train(config: string | ConfigObject, options: TrainOptions
     config: resolveConfig(input, overrides, container),
     resolver: container,
     ...(out === undefined ? {} : { out }),
+    ...(limits === undefined ? {} : { limits }),
     ...(onEvent === undefined ? {} : { listeners: [onEvent] }),
     signal,
   });

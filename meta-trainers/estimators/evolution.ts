@@ -102,12 +102,12 @@ export class EvolutionStrategy implements GradientEstimator<Workers> {
     });
   }
 
-  async estimate(theta: Float64Array, workers: Workers, iteration: number): Promise<Estimate> {
+  async estimate(theta: Float64Array, workers: Workers, iteration: number, signal?: AbortSignal): Promise<Estimate> {
     const size = workers.program.theta.size;
     if (theta.length !== size) throw new ShapeError(`θ: expected ${size} numbers, got ${theta.length}.`);
     const { scoredSteps, callSteps } = this.plan(workers.program);
     const { pairs, shaping, clip } = this.options;
-    const setting = { theta, sigma: this.sigmaAt(iteration) };
+    const setting = { theta, sigma: this.sigmaAt(iteration), signal };
 
     let burnInSteps = await workers.begin(setting);
     const result = await workers.window(scoredSteps, callSteps, setting);

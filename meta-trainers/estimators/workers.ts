@@ -30,10 +30,11 @@ export interface WorkersOptions {
   readonly offsets: Int32Array;
 }
 
-/** θ and σ that a call runs with. */
+/** θ and σ that a call runs with, and what cancels it: the workers are then good for `load` and `dispose` only. */
 export interface Setting {
   readonly theta: Float64Array;
   readonly sigma: number;
+  readonly signal?: AbortSignal;
 }
 
 /** Noise vectors fetched at once stay below this many numbers. */
@@ -212,6 +213,7 @@ export class Workers implements EstimatorPopulation {
       perturbation: this.perturbation(workers, group, setting),
       workers: of(this.all),
       episodes: of(this.episodes),
+      signal: setting.signal,
     });
 
     const target = new Map(Array.from(workers, (w, i) => [w, targets[i]]));
@@ -242,6 +244,7 @@ export class Workers implements EstimatorPopulation {
       particles: this.particles(workers, group),
       perturbation: this.perturbation(workers, group, setting),
       steps,
+      signal: setting.signal,
     });
     for (const w of workers) this.phases[w] += steps;
     return result;

@@ -46,7 +46,16 @@ function build(terminal: Terminal, run: (action: Action) => void): Command {
       .option('--verbose', 'print the stack of an error')
       .option('--json', 'print JSON, one object a line');
 
-  command('train <preset|file.yaml>', 'run a preset or a configuration file')
+  /** One that runs on an engine, within what that may take of the machine. */
+  const running = (name: string, description: string): Command =>
+    command(name, description)
+      .option(
+        '--memory <bytes>',
+        'memory that particles should stay within, e.g. 2GiB; native runs them in chunks then',
+      )
+      .option('--threads <n>', 'threads of engine native (default: OUTERLOOP_THREADS, else the cores)');
+
+  running('train <preset|file.yaml>', 'run a preset or a configuration file')
     .option('--set <key=value>', 'override a key, e.g. pairs=8 or task.hidden=[32,32]; repeatable', collect)
     .option('--seed <n>', 'seed of everything that is random')
     .option('--engine <name>', 'auto, reference, tfjs, tfjs:wasm … (see doctor)')
@@ -54,14 +63,14 @@ function build(terminal: Terminal, run: (action: Action) => void): Command {
     .option('--quiet', 'print nothing but where the results are')
     .action((target: string, options: TrainOptions) => run(() => train(target, options, terminal)));
 
-  command('resume <dir>', 'go on with a run that was killed or interrupted')
+  running('resume <dir>', 'go on with a run that was killed or interrupted')
     .option('--checkpoint <iteration>', 'go on from this checkpoint (0: from the start) instead of the newest')
     .option('--allow-different-machine', 'go on although versions, CPU or engine differ, so that bits may')
     .option('--engine <name>', 'another engine; needs --allow-different-machine')
     .option('--quiet', 'print nothing but where the results are')
     .action((directory: string, options: ResumeOptions) => run(() => resume(directory, options, terminal)));
 
-  command('evaluate <dir>', 'judge the θ of a run from fresh starts')
+  running('evaluate <dir>', 'judge the θ of a run from fresh starts')
     .option('--particles <n>', 'how many fresh starts')
     .option('--seed <n>', 'other starts and batches than those of the run')
     .option('--checkpoint <iteration>', 'the θ of this checkpoint instead of the newest')

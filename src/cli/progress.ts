@@ -112,6 +112,10 @@ export function progressListener(stream: ProgressStream): RunListener {
         return;
       case 'checkpoint':
         return;
+      case 'notice':
+        stopBar();
+        line(`note: ${event.text}`);
+        return;
       case 'end':
         stopBar();
         return;

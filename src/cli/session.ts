@@ -2,6 +2,8 @@
 import { resolve } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { createContainer, type OuterloopContainer } from '../container';
+import type { EngineLimits } from '../engines';
+import { byteOption, integerOption } from './options';
 import { loadFromProject } from './packages';
 import { loadPlugin } from './plugin-loader';
 
@@ -16,6 +18,23 @@ export interface CommonOptions {
   readonly plugin?: readonly string[];
   readonly json?: boolean;
   readonly quiet?: boolean;
+}
+
+/** Options of commands that run on an engine. */
+export interface LimitOptions {
+  readonly memory?: string;
+  readonly threads?: string;
+}
+
+/** What the engine may take of the machine; OUTERLOOP_THREADS stands for an absent `--threads`. @throws ConfigurationError */
+export function engineLimits(
+  options: LimitOptions,
+  environment: Readonly<Record<string, string | undefined>> = process.env,
+): EngineLimits {
+  const memoryBytes = byteOption('--memory', options.memory);
+  const variable = environment.OUTERLOOP_THREADS === '' ? undefined : environment.OUTERLOOP_THREADS;
+  const threads = integerOption('--threads', options.threads, 1) ?? integerOption('OUTERLOOP_THREADS', variable, 1);
+  return { ...(memoryBytes === undefined ? {} : { memoryBytes }), ...(threads === undefined ? {} : { threads }) };
 }
 
 /** A container with everything built in and the plugins of these files, each once. @throws PluginError */
@@ -47,7 +66,7 @@ export async function interruptible<R>(terminal: Terminal, work: (signal: AbortS
   const controller = new AbortController();
   const onSignal = (): void => {
     if (controller.signal.aborted) process.exit(130);
-    terminal.err.write('\ninterrupted: finishing this iteration and writing a checkpoint (again to stop at once)\n');
+    terminal.err.write('\ninterrupted: stopping at the next checkpoint or the last one (again to stop at once)\n');
     controller.abort();
   };
   process.on('SIGINT', onSignal);

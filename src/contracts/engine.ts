@@ -11,6 +11,11 @@ export interface UnrollEngine {
   /** `reference`, `tfjs:cpu`, `tfjs:wasm` … as recorded in config.json. */
   readonly name: string;
   readonly capabilities: ReadonlySet<EngineCapability>;
+  /**
+   * What the bits of its numbers depend on beside the machine and the versions: a compiled engine's compiler, flags,
+   * instruction set and mode, by name. Known once the engine is open; recorded in config.json, compared on resume.
+   */
+  readonly fingerprint?: Readonly<Record<string, string>>;
   /** Traces and compiles. Throws TraceError for a problem that cannot be traced. */
   compile(problem: UnrolledProblem): Promise<UnrollProgram>;
   /** Frees the device. */
@@ -71,6 +76,11 @@ export interface ParticleSelection {
   readonly particles: Int32Array;
   /** Sized for m particles. */
   readonly perturbation: Perturbation;
+  /**
+   * Looked at before the call starts and between inner steps. Once it is aborted the call rejects with CancelledError, and
+   * the population has the state that it had before the call. A call that has done its last step is not cancelled any more.
+   */
+  readonly signal?: AbortSignal;
 }
 
 export interface ResetRequest extends ParticleSelection {
@@ -96,6 +106,7 @@ export interface NamedArray {
   readonly data: Float32Array | Float64Array | Int32Array | Uint32Array | Uint8Array;
 }
 
+/** Calls run one after another, in the order in which they were made. A call that rejects has changed nothing. */
 export interface Population {
   readonly size: number;
   /** Starts an episode: state = initState(θᵢ), t = 0. */

@@ -1,12 +1,13 @@
 /**
  * Typed errors. Every message says what was expected, what was got and what to do next.
- * `exitCode` is what the command line returns: 2 for the user's mistake, 1 for a failure of the run or the machine.
+ * `exitCode` is what the command line returns: 2 for the user's mistake, 1 for a failure of the run or the machine, 130 for
+ * what was cancelled.
  */
 
 /** Base of every error that Outerloop throws on purpose. */
 export class OuterloopError extends Error {
-  /** What a shell sees: 2 is the user's mistake, 1 any other failure. */
-  readonly exitCode: 1 | 2 = 1;
+  /** What a shell sees: 2 is the user's mistake, 130 a call that was cancelled, 1 any other failure. */
+  readonly exitCode: 1 | 2 | 130 = 1;
 
   constructor(message: string, options?: ErrorOptions) {
     super(message, options);
@@ -107,6 +108,14 @@ export class CapabilityError extends UserError {
 
 /** An engine that failed while running: a kernel threw, the device ran out of memory. */
 export class EngineError extends OuterloopError {}
+
+/**
+ * A call whose `signal` was aborted before it was through. No failure: what was called is as it was before the call, or
+ * says what is left of it.
+ */
+export class CancelledError extends OuterloopError {
+  override readonly exitCode = 130;
+}
 
 /** A data set whose files are missing, damaged or of another size than they should be. */
 export class DatasetError extends OuterloopError {}

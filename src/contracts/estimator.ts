@@ -40,8 +40,11 @@ export interface GradientEstimator<P extends EstimatorPopulation = EstimatorPopu
   readonly needs: readonly EngineCapability[];
   /** Allocates workers; no inner step is run before the first `estimate`. Checks W, K and T against one another. */
   populate(program: UnrollProgram, seed: number): Promise<P>;
-  /** `iteration` (from 0) drives schedules such as σ's. */
-  estimate(theta: Float64Array, population: P, iteration: number): Promise<Estimate>;
+  /**
+   * `iteration` (from 0) drives schedules such as σ's. Hands `signal` down to every engine call, and rejects with
+   * CancelledError once it is aborted; the population is then between two estimates, good for `load` and `dispose` only.
+   */
+  estimate(theta: Float64Array, population: P, iteration: number, signal?: AbortSignal): Promise<Estimate>;
 }
 
 /** A number that depends on the outer iteration: a constant, or a function of it. */

@@ -8,4 +8,11 @@ export {
 } from './registry';
 export { ReferenceEngine } from './reference/engine';
 export type { GraphEngine } from './shared/engine';
+export {
+  checkLimits,
+  nativeDetails,
+  type EngineLimits,
+  type EngineOptions,
+  type NativeDescription,
+} from './shared/options';
 export { TfjsEngine } from './tfjs/engine';

@@ -18,8 +18,8 @@ export function evaluationSeed(seed: number): number {
 /** A problem's evaluation, compiled once and run as often as wanted. */
 export interface Evaluator {
   readonly evaluation: Evaluation;
-  /** `theta` of the training problem's size. */
-  measure(theta: Float64Array): Promise<Measurement>;
+  /** `theta` of the training problem's size. @throws CancelledError once the signal is aborted */
+  measure(theta: Float64Array, signal?: AbortSignal): Promise<Measurement>;
   dispose(): Promise<void>;
 }
 
@@ -50,7 +50,7 @@ export async function createEvaluator(
   }
   return {
     evaluation,
-    measure: (theta) => measure(program, evaluation, theta, options),
+    measure: (theta, signal) => measure(program, evaluation, theta, options, signal),
     dispose: () => program.dispose(),
   };
 }
@@ -60,6 +60,7 @@ async function measure(
   evaluation: Evaluation,
   theta: Float64Array,
   options: EvaluatorOptions,
+  signal: AbortSignal | undefined,
 ): Promise<Measurement> {
   const { problem, metric, minimise, measure: kind, curve } = evaluation;
   const n = options.particles ?? evaluation.particles;
@@ -69,7 +70,7 @@ async function measure(
   const population = await program.createPopulation({ size: n, seed: evaluationSeed(options.seed) });
   try {
     const workers = Int32Array.from({ length: n }, (_, i) => i);
-    const selection = { particles: workers, perturbation: { form: 'none', theta } } as const;
+    const selection = { particles: workers, perturbation: { form: 'none', theta }, signal } as const;
     await population.reset({ ...selection, workers, episodes: new Int32Array(n) });
     const window = Math.ceil(problem.horizon / CURVE_POINTS);
     const total = new Float64Array(n);

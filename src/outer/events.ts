@@ -50,6 +50,18 @@ export type RunEvent =
   | { readonly type: 'evaluation'; readonly when: 'before' | 'after'; readonly measurement: Measurement }
   | { readonly type: 'iteration'; readonly record: IterationRecord; readonly description?: ThetaDescription }
   | { readonly type: 'checkpoint'; readonly path: string; readonly iteration: number }
+  /** Something worth knowing that is no error, from the engine; each text once a run, at any time. */
+  | { readonly type: 'notice'; readonly text: string }
   | { readonly type: 'end'; readonly reason: 'finished' | 'interrupted'; readonly iterations: number };
 
 export type RunListener = (event: RunEvent) => void;
+
+/** Where engines put their notices: an event for each text that is new. */
+export function noticesTo(listeners: readonly RunListener[]): (text: string) => void {
+  const told = new Set<string>();
+  return (text) => {
+    if (told.has(text)) return;
+    told.add(text);
+    for (const listener of listeners) listener({ type: 'notice', text });
+  };
+}

@@ -11,6 +11,7 @@ import {
   type ThetaDescription,
   type UnrollProgram,
 } from '../contracts';
+import { afterGrace, unlessCancelled } from './cancel';
 import type { IterationRecord, Measurement, RunListener } from './events';
 import { allFinite, norm } from './theta';
 
@@ -50,16 +51,27 @@ export interface LoopOptions {
   /** Decay of the average in (0, 1); needs `start.average`. */
   readonly thetaAverage?: number;
   /** Called where `evaluation.every` asks for it, with the θ to judge. */
-  readonly evaluate?: { readonly every: number; measure(theta: Float64Array): Promise<Measurement> };
+  readonly evaluate?: {
+    readonly every: number;
+    measure(theta: Float64Array, signal: AbortSignal): Promise<Measurement>;
+  };
   readonly describe?: (theta: Float64Array) => ThetaDescription | undefined;
   readonly listener: RunListener;
   readonly checkpoints?: CheckpointSink;
-  /** Ends the loop after the running iteration, with a checkpoint. */
+  /**
+   * Ends the loop after the running iteration, with a checkpoint, if that comes within the grace; otherwise the iteration
+   * is cancelled, and the run goes on later from its last checkpoint.
+   */
   readonly signal?: AbortSignal;
+  /** Milliseconds that an iteration may go on after `signal`; 2000 by default. */
+  readonly grace?: number;
 }
 
 /** After so many iterations in a row without a valid pair the run stops. */
 export const INVALID_ITERATIONS = 10;
+
+/** A checkpoint after the iteration loses nothing, so that short iterations are waited for; milliseconds. */
+const GRACE = 2000;
 
 /** Milliseconds after which timers and signals get their turn: an engine may never leave the microtask queue. */
 const YIELD_AFTER = 50;
@@ -106,15 +118,21 @@ function difference(a: Float64Array, b: Float64Array): Float64Array {
  */
 export async function runOuterLoop(options: LoopOptions): Promise<LoopState> {
   const population = await options.estimator.populate(options.program, options.seed);
+  const cancellation = afterGrace(options.signal, options.grace ?? GRACE);
   try {
     if (options.start.population !== undefined) await population.load(options.start.population);
-    return await iterate(options, population);
+    return await iterate(options, population, cancellation.signal);
   } finally {
+    cancellation.dispose();
     await population.dispose();
   }
 }
 
-async function iterate(options: LoopOptions, population: EstimatorPopulation): Promise<LoopState> {
+async function iterate(
+  options: LoopOptions,
+  population: EstimatorPopulation,
+  cancellation: AbortSignal,
+): Promise<LoopState> {
   const { estimator, outerOptimizer, iterations, listener, checkpoints, signal, thetaAverage, evaluate } = options;
   let state = options.start;
   let saved: string | undefined;
@@ -133,10 +151,16 @@ async function iterate(options: LoopOptions, population: EstimatorPopulation): P
       ? 'There is no checkpoint yet.'
       : `The last good checkpoint is that of iteration ${String(iteration)}, which this run went on from.`;
   };
+  /** The workers are between two iterations: what is whole is the last checkpoint, or the start. */
+  const cancelled = async (): Promise<LoopState> => {
+    if (state.iteration === 0) await save();
+    return state;
+  };
   let yielded = performance.now();
   while (state.iteration < iterations && signal?.aborted !== true) {
     const { iteration, theta: before } = state;
-    const estimate = await estimator.estimate(before, population, iteration);
+    const estimate = await unlessCancelled(estimator.estimate(before, population, iteration, cancellation));
+    if (estimate === undefined) return cancelled();
     const valid = estimate.validPairs > 0;
     // Without a valid pair there is no direction: momentum must not move θ on.
     const updated = valid
@@ -152,7 +176,7 @@ async function iterate(options: LoopOptions, population: EstimatorPopulation): P
           ' Lower the outer learning rate, or clip the gradient.',
       );
     }
-    state = {
+    const next: LoopState = {
       iteration: iteration + 1,
       theta,
       ...(state.average === undefined || thetaAverage === undefined
@@ -164,8 +188,12 @@ async function iterate(options: LoopOptions, population: EstimatorPopulation): P
       wallSeconds: clock(),
       invalidStreak: valid ? 0 : state.invalidStreak + 1,
     };
-    const measured = evaluate !== undefined && state.iteration % evaluate.every === 0 && state.iteration < iterations;
-    const evaluation = measured ? await evaluate.measure(averagedTheta(state, thetaAverage)) : undefined;
+    let evaluation: Measurement | undefined;
+    if (evaluate !== undefined && next.iteration % evaluate.every === 0 && next.iteration < iterations) {
+      evaluation = await unlessCancelled(evaluate.measure(averagedTheta(next, thetaAverage), cancellation));
+      if (evaluation === undefined) return cancelled();
+    }
+    state = next;
     const record: IterationRecord = {
       iteration,
       estimate,

@@ -1,6 +1,7 @@
 /** What the outer loop needs from the container. `src/container.ts` implements it; nothing below knows inversify. */
 import { distance } from 'fastest-levenshtein';
 import type { Dataset, Preset, Registered, RegisteredKind, Registration, UnrollEngine } from '../contracts';
+import type { EngineOptions } from '../engines';
 
 /** An engine ready to compile, and why it was chosen. */
 export interface OpenedEngine {
@@ -14,7 +15,7 @@ export interface EngineProvider {
   /** `auto` and every engine's name, whether it can run here or not. */
   names(): readonly string[];
   /** @throws EngineUnavailableError */
-  open(name: string): Promise<OpenedEngine>;
+  open(name: string, options?: EngineOptions): Promise<OpenedEngine>;
 }
 
 export type ResolvedKind = RegisteredKind | 'preset' | 'engine';
@@ -32,7 +33,7 @@ export interface Resolver {
   /** Loads once for each key (name and options); a failed load is not kept. */
   cachedDataset(key: string, load: () => Promise<Dataset>): Promise<Dataset>;
   /** `auto` or an engine's name. @throws UnknownNameError, EngineUnavailableError */
-  openEngine(name: string): Promise<OpenedEngine>;
+  openEngine(name: string, options?: EngineOptions): Promise<OpenedEngine>;
 }
 
 const letters = (word: string): string => Array.from(word).sort().join('');

@@ -8,6 +8,7 @@ import {
   type UnrolledProblem,
   type UnrollProgram,
 } from '../contracts';
+import { unlessCancelled } from './cancel';
 import { createEvaluator, type Evaluator } from './evaluate';
 import type { Measurement, RunEvent, RunListener } from './events';
 import { averagedTheta, initialState, runOuterLoop, type CheckpointSink, type LoopState } from './loop';
@@ -133,7 +134,7 @@ async function runCompiled(run: CompiledRun): Promise<RunResult> {
   let before = store?.saved?.before;
   if (before === undefined && evaluator !== undefined && signal?.aborted !== true) {
     emit({ type: 'phase', phase: 'evaluate-before' });
-    before = await evaluator.measure(theta0);
+    before = await unlessCancelled(evaluator.measure(theta0, signal));
   }
   if (before !== undefined) emit({ type: 'evaluation', when: 'before', measurement: before });
 
@@ -159,20 +160,23 @@ async function runCompiled(run: CompiledRun): Promise<RunResult> {
     thetaAverage: settings.thetaAverage,
     ...(evaluator === undefined || every === undefined
       ? {}
-      : { evaluate: { every, measure: (theta: Float64Array) => evaluator.measure(theta) } }),
+      : {
+          evaluate: { every, measure: (theta: Float64Array, cancel: AbortSignal) => evaluator.measure(theta, cancel) },
+        }),
     describe,
     listener,
     ...(store === undefined ? {} : { checkpoints: timedCheckpoints(store, settings.checkpoint.seconds, before) }),
     signal,
   });
 
-  const interrupted = state.iteration < settings.iterations;
+  let interrupted = state.iteration < settings.iterations;
   const judged = averagedTheta(state, settings.thetaAverage);
   let after: Measurement | undefined;
   if (!interrupted && evaluator !== undefined) {
     emit({ type: 'phase', phase: 'evaluate-after' });
-    after = await evaluator.measure(judged);
-    emit({ type: 'evaluation', when: 'after', measurement: after });
+    after = await unlessCancelled(evaluator.measure(judged, signal));
+    if (after === undefined) interrupted = true;
+    else emit({ type: 'evaluation', when: 'after', measurement: after });
   }
   const description = describe(judged);
   const result: RunResult = {

@@ -1,5 +1,6 @@
 /** Every engine × every property of the contract (src/contracts/engine.ts, conventions.md "Particles and noise"). */
 import {
+  CancelledError,
   EngineError,
   type ArrayBundle,
   type Perturbation,
@@ -257,6 +258,50 @@ describe.each(ENGINES)('$name', ({ open, exact, independent }) => {
       const same = Float64Array.from({ length: SIZE * 2 }, (_, i) => theta[i % 2]);
       expect(await run({ form: 'none', theta })).toEqual(await run({ form: 'explicit', thetas: same }));
       expect(await run({ form: 'none', theta })).not.toEqual(await run(gaussian(theta)));
+    });
+
+    test('a cancelled call leaves the population as it was', async () => {
+      const [population, twin] = [await started(programs[name], theta), await started(programs[name], theta)];
+      const request = { particles: ALL, perturbation: gaussian(theta), steps: 3 };
+      await population.advance(request);
+      await twin.advance(request);
+      const before = await population.save();
+      const signal = AbortSignal.abort();
+      const again = { particles: ALL, perturbation: gaussian(theta), workers: ALL, episodes: ALL, signal };
+      await expect(population.advance({ ...request, signal })).rejects.toThrow(CancelledError);
+      await expect(population.finish({ ...request, signal })).rejects.toThrow(CancelledError);
+      await expect(population.reset(again)).rejects.toThrow(CancelledError);
+      expect(await population.save()).toEqual(before);
+      expect(numbersOf(await population.advance(request))).toEqual(numbersOf(await twin.advance(request)));
+    });
+
+    test('a window cancelled on the way, then run again, has the bits of one that was not', async () => {
+      const [population, twin] = [await started(programs[name], theta), await started(programs[name], theta)];
+      const some = Int32Array.of(4, 0, 3);
+      for (const particles of [ALL, some]) {
+        const perturbation = gaussian(theta, particles);
+        // A window that is over before the timer gets its turn is no test: twice as long, until one is not.
+        for (let steps = 500; ; steps *= 2) {
+          const before = await population.save();
+          const controller = new AbortController();
+          const timer = setTimeout(() => controller.abort(), 5);
+          const window = population.advance({ particles, perturbation, steps, signal: controller.signal });
+          const cancelled = await window.then(
+            () => false,
+            (error: unknown) => error instanceof CancelledError,
+          );
+          clearTimeout(timer);
+          if (cancelled) {
+            expect(await population.save()).toEqual(before);
+            break;
+          }
+          expect(steps).toBeLessThan(2 ** 24);
+          await twin.advance({ particles, perturbation, steps });
+        }
+        const request = { particles, perturbation, steps: 3 };
+        expect(numbersOf(await population.advance(request))).toEqual(numbersOf(await twin.advance(request)));
+        expect(await population.save()).toEqual(await twin.save());
+      }
     });
 
     test('a copied particle is the other one', async () => {

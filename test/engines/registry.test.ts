@@ -38,6 +38,14 @@ test('a package with a TensorFlow.js of its own is told so', async () => {
   );
 });
 
+test('bounds are checked before anything is opened', async () => {
+  await expect(createEngine('reference', bare, { threads: 0 })).rejects.toThrow(
+    'threads: expected a positive whole number, got 0.',
+  );
+  await expect(createEngine('auto', bare, { memoryBytes: 1.5 })).rejects.toThrow('memoryBytes: expected');
+  expect((await createEngine('reference', bare, { threads: 3, memoryBytes: 1 })).engine.name).toBe('reference');
+});
+
 test('an unknown name lists the known ones', async () => {
   const asked = createEngine('wasm', bare);
   await expect(asked).rejects.toThrow(UnknownNameError);

@@ -1,4 +1,5 @@
 import {
+  CancelledError,
   DivergenceError,
   type Estimate,
   type GradientEstimator,
@@ -230,6 +231,82 @@ test('an abort ends the loop after the running iteration, with a checkpoint', as
   });
   expect((await end).iteration).toBe(3);
   expect(saved.map(({ iteration }) => iteration)).toEqual([3]);
+});
+
+describe('an iteration that does not end within the grace', () => {
+  /** Iteration `long` lasts until it is cancelled. */
+  const stuck = (long: number): GradientEstimator => {
+    const quick = estimator(undefined, 0.01);
+    return {
+      ...quick,
+      estimate: async (theta, population, iteration, signal) => {
+        const estimate = await quick.estimate(theta, population, iteration);
+        if (iteration < long) return estimate;
+        return new Promise((_, reject) => {
+          signal?.addEventListener('abort', () => reject(new CancelledError('cancelled')));
+        });
+      },
+    };
+  };
+  const abortedIn = (long: number, options: Partial<Parameters<typeof loop>[0]> = {}): Loop => {
+    const controller = new AbortController();
+    const running = loop({ ...options, estimator: stuck(long), grace: 20, signal: controller.signal });
+    setTimeout(() => controller.abort(), 5);
+    return running;
+  };
+
+  test('is cancelled; nothing of it is kept, and the run goes on from its last checkpoint to the same bits', async () => {
+    const { saved, events, end } = abortedIn(3, { saveAt: (iteration) => iteration === 2 });
+    expect(await end).toMatchObject({ iteration: 3 });
+    expect(iterations(events)).toHaveLength(3);
+    expect(saved.map(({ iteration }) => iteration)).toEqual([2]);
+    const options = { estimator: estimator(undefined, 0.01) };
+    expect((await loop({ ...options, start: saved[0] }).end).theta).toEqual((await loop(options).end).theta);
+  });
+
+  test('and is the first leaves the start', async () => {
+    const { saved, end } = abortedIn(0);
+    expect((await end).theta).toEqual(START);
+    expect(saved).toMatchObject([{ iteration: 0 }]);
+    expect(saved[0].population).toBeUndefined();
+  });
+
+  test('within the grace it is waited for', async () => {
+    const controller = new AbortController();
+    const slow: GradientEstimator = {
+      ...estimator(),
+      estimate: async (theta, _population, _iteration, signal) => {
+        controller.abort();
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        expect(signal?.aborted).toBe(false);
+        return { ...VALID, gradient: theta };
+      },
+    };
+    const { saved, end } = loop({ estimator: slow, signal: controller.signal });
+    expect((await end).iteration).toBe(1);
+    expect(saved.map(({ iteration }) => iteration)).toEqual([1]);
+  });
+
+  test('a measurement on the way is cancelled with its iteration', async () => {
+    const controller = new AbortController();
+    const { saved, events, end } = loop({
+      grace: 0,
+      signal: controller.signal,
+      saveAt: () => true,
+      evaluate: {
+        every: 2,
+        measure: (_theta, signal) => {
+          controller.abort();
+          return new Promise((_, reject) => {
+            signal.addEventListener('abort', () => reject(new CancelledError('cancelled')));
+          });
+        },
+      },
+    });
+    expect((await end).iteration).toBe(1);
+    expect(iterations(events)).toHaveLength(1);
+    expect(saved.map(({ iteration }) => iteration)).toEqual([1]);
+  });
 });
 
 test('timers get their turn although no estimate ever leaves the microtask queue', async () => {

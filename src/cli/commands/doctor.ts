@@ -21,10 +21,12 @@ export async function doctor(options: CommonOptions, terminal: Terminal): Promis
   out.write(`outerloop ${versions.outerloop}, Node ${versions.node}, TensorFlow.js ${versions.tfjs}\n`);
   out.write(`${machine.cpu} (${machine.platform} ${machine.architecture})\n\nengines\n`);
   const width = Math.max(...probes.map(({ name }) => name.length));
-  for (const { name, description, available, reason: why } of probes) {
+  for (const { name, description, available, reason: why, details = {} } of probes) {
     out.write(
       `  ${available ? 'yes' : 'no '}  ${name.padEnd(width)}  ${description}${available ? '' : `\n       ${why}`}\n`,
     );
+    const labels = Math.max(...Object.keys(details).map(({ length }) => length));
+    for (const [label, text] of Object.entries(details)) out.write(`       ${label.padEnd(labels)}  ${text}\n`);
   }
   out.write(`\nauto takes ${auto.engine}: ${auto.reason}\n`);
   return EXIT.ok;

@@ -3,9 +3,9 @@ import { formatMeasurement } from '../../report';
 import { EXIT } from '../exit-codes';
 import { integerOption } from '../options';
 import { recordedPlugins } from '../recorded-plugins';
-import { openContainer, type CommonOptions, type Terminal } from '../session';
+import { engineLimits, openContainer, type CommonOptions, type LimitOptions, type Terminal } from '../session';
 
-export interface EvaluateOptions extends CommonOptions {
+export interface EvaluateOptions extends CommonOptions, LimitOptions {
   readonly particles?: string;
   readonly seed?: string;
   readonly checkpoint?: string;
@@ -16,9 +16,17 @@ export async function evaluate(directory: string, options: EvaluateOptions, term
   const particles = integerOption('--particles', options.particles, 1);
   const seed = integerOption('--seed', options.seed, 0);
   const checkpoint = integerOption('--checkpoint', options.checkpoint, 0);
+  const limits = engineLimits(options);
   const { run } = readRunConfig(directory);
   const resolver = await openContainer(recordedPlugins(run.plugins, options.plugin));
-  const measurement = await evaluateRun(directory, { resolver, engine: options.engine, particles, seed, checkpoint });
+  const measurement = await evaluateRun(directory, {
+    resolver,
+    engine: options.engine,
+    limits,
+    particles,
+    seed,
+    checkpoint,
+  });
   terminal.out.write(
     options.json === true
       ? `${JSON.stringify(measurement)}\n`

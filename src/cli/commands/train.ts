@@ -7,9 +7,16 @@ import { startRun } from '../../outer/run-directory';
 import { jsonListener } from '../json';
 import { concludeRun } from '../outcome';
 import { progressListener } from '../progress';
-import { interruptible, openContainer, type CommonOptions, type Terminal } from '../session';
+import {
+  engineLimits,
+  interruptible,
+  openContainer,
+  type CommonOptions,
+  type LimitOptions,
+  type Terminal,
+} from '../session';
 
-export interface TrainOptions extends CommonOptions {
+export interface TrainOptions extends CommonOptions, LimitOptions {
   readonly set?: readonly string[];
   readonly seed?: string;
   readonly engine?: string;
@@ -67,6 +74,7 @@ export function listenersFor(options: CommonOptions, terminal: Terminal): RunLis
 }
 
 export async function train(target: string, options: TrainOptions, terminal: Terminal): Promise<number> {
+  const limits = engineLimits(options);
   const input = readInput(target);
   const plugins = [...new Set([...input.plugins, ...(options.plugin ?? []).map((file) => resolve(file))])];
   const resolver = await openContainer(plugins);
@@ -76,7 +84,7 @@ export async function train(target: string, options: TrainOptions, terminal: Ter
   const config = resolveConfig(input.config, overrides, resolver);
   const out = options.out ?? defaultFolder(input.label);
   const result = await interruptible(terminal, (signal) =>
-    startRun({ config, resolver, out, plugins, listeners: listenersFor(options, terminal), signal }),
+    startRun({ config, resolver, out, plugins, limits, listeners: listenersFor(options, terminal), signal }),
   );
   return concludeRun(result, options, terminal);
 }

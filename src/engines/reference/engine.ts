@@ -17,6 +17,7 @@ import { compileInterpreter, stepContext, type CompiledInterpreter } from '../..
 import { sizeOf } from '../../graph/ir';
 import type { TracedProblem } from '../../graph/program';
 import { traceProblem } from '../../graph/trace';
+import { checkSignal } from '../shared/cancel';
 import type { GraphEngine } from '../shared/engine';
 import { bundleArray, checkCopy, checkSteps, ParticleTable } from '../shared/particles';
 import { combineNoise, thetaRows } from '../shared/perturbation';
@@ -104,12 +105,17 @@ class ReferencePopulation implements Population {
       const { particles, workers, episodes } = request;
       this.table.check('reset', particles, false);
       const thetas = this.thetas(request);
+      const fresh: Leaf[][] = [];
       for (let i = 0; i < particles.length; i++) {
+        checkSignal(request.signal, 'reset', `after ${i} of ${particles.length} particles`);
         const context = stepContext(this.seed, workers[i], episodes[i], 0);
-        this.states[particles[i]] = this.interpreters.init.run(thetas[i], context);
-        this.table.start(particles[i], workers[i], episodes[i]);
+        fresh.push(this.interpreters.init.run(thetas[i], context));
         await this.breather.breathe();
       }
+      fresh.forEach((state, i) => {
+        this.states[particles[i]] = state;
+        this.table.start(particles[i], workers[i], episodes[i]);
+      });
     });
   }
 
@@ -124,17 +130,24 @@ class ReferencePopulation implements Population {
       const lossSum = new Float64Array(m);
       const lastLoss = new Float64Array(m);
       const metricSums = Object.fromEntries(this.traced.metrics.map((name) => [name, new Float64Array(m)]));
+      const ends: Leaf[][] = [];
       for (let i = 0; i < m; i++) {
+        let state = this.states[particles[i]];
         for (let step = 0; step < steps; step++) {
-          const outputs = this.runStep(this.interpreters.step, particles[i], thetas[i]);
-          this.states[particles[i]] = outputs.slice(0, leaves);
-          this.table.t[particles[i]] += 1;
+          checkSignal(request.signal, 'advance', `after ${step} of ${steps} inner steps of particle ${particles[i]}`);
+          const outputs = this.runStep(this.interpreters.step, particles[i], step, state, thetas[i]);
+          state = outputs.slice(0, leaves);
           lastLoss[i] = outputs[leaves][0];
           lossSum[i] += lastLoss[i];
           this.traced.metrics.forEach((name, k) => (metricSums[name][i] += outputs[leaves + 1 + k][0]));
           await this.breather.breathe();
         }
+        ends.push(state);
       }
+      ends.forEach((state, i) => {
+        this.states[particles[i]] = state;
+        this.table.t[particles[i]] += steps;
+      });
       return { lossSum, lastLoss, metricSums };
     });
   }
@@ -161,7 +174,8 @@ class ReferencePopulation implements Population {
       this.table.check('finish', particles, true);
       const thetas = this.thetas(request);
       for (let i = 0; i < particles.length; i++) {
-        const outputs = this.runStep(finish, particles[i], thetas[i]);
+        checkSignal(request.signal, 'finish', `after ${i} of ${particles.length} particles`);
+        const outputs = this.runStep(finish, particles[i], 0, this.states[particles[i]], thetas[i]);
         this.traced.finishes.forEach((name, k) => (results[name][i] = outputs[k][0]));
         await this.breather.breathe();
       }
@@ -225,9 +239,17 @@ class ReferencePopulation implements Population {
     );
   }
 
-  private runStep(interpreter: CompiledInterpreter, particle: number, theta: Leaf[]): Leaf[] {
-    const { workers, episodes, t } = this.table;
-    const context = stepContext(this.seed, workers[particle], episodes[particle], t[particle]);
-    return interpreter.run([...theta, ...this.states[particle], Int32Array.of(t[particle])], context);
+  /** `ahead`: inner steps since the table's own t. */
+  private runStep(
+    interpreter: CompiledInterpreter,
+    particle: number,
+    ahead: number,
+    state: Leaf[],
+    theta: Leaf[],
+  ): Leaf[] {
+    const { workers, episodes } = this.table;
+    const t = this.table.t[particle] + ahead;
+    const context = stepContext(this.seed, workers[particle], episodes[particle], t);
+    return interpreter.run([...theta, ...state, Int32Array.of(t)], context);
   }
 }

@@ -1,6 +1,7 @@
 /** Engines by name; `auto` and `tfjs` take the first of the table that runs here. */
 import { EngineUnavailableError, UnknownNameError } from '../../contracts';
 import type { GraphEngine } from '../shared/engine';
+import { checkLimits, type EngineOptions } from '../shared/options';
 import { ENGINE_TABLE, type EngineRow, type LoadPackage } from './table';
 
 export type { LoadPackage } from './table';
@@ -17,6 +18,8 @@ export interface EngineProbe {
   readonly available: boolean;
   /** Why not, and what to do about it; empty if available. */
   readonly reason: string;
+  /** What the engine found on this machine, label and text, whether it is available or not. */
+  readonly details?: Readonly<Record<string, string>>;
 }
 
 const CHOOSERS = ['auto', 'tfjs'] as const;
@@ -32,15 +35,21 @@ const loadHere: LoadPackage = (name) => import(name);
  * The engine of a name. `auto` and `tfjs` pick the first of the table that runs here; a name is that engine or an error.
  * @throws UnknownNameError for a name that there is not.
  * @throws EngineUnavailableError if the engine cannot run here; never answered by another one.
+ * @throws ConfigurationError for a bound that is no positive whole number.
  */
-export async function createEngine(name: string, load: LoadPackage = loadHere): Promise<EngineChoice> {
-  if (isChooser(name)) return choose(name, load);
+export async function createEngine(
+  name: string,
+  load: LoadPackage = loadHere,
+  options: EngineOptions = {},
+): Promise<EngineChoice> {
+  checkLimits(options);
+  if (isChooser(name)) return choose(name, load, options);
   const row = ENGINE_TABLE.find((candidate) => candidate.name === name);
   if (row === undefined) {
     const near = ENGINE_NAMES.filter((known) => known.includes(name) || name.includes(known));
     throw new UnknownNameError('engine', name, near, ENGINE_NAMES);
   }
-  return { engine: await row.open(load), reason: 'requested' };
+  return { engine: await row.open(load, options), reason: 'requested' };
 }
 
 /** Tries every engine: what runs here, and what is missing for the others. */
@@ -52,13 +61,15 @@ export async function probeEngines(load: LoadPackage = loadHere): Promise<Engine
 
 async function probe(row: EngineRow, load: LoadPackage): Promise<EngineProbe> {
   const { name, description } = row;
+  const details = await row.details?.();
+  const probed = { name, description, ...(details === undefined ? {} : { details }) };
   try {
-    const engine = await row.open(load);
+    const engine = await row.open(load, {});
     await engine.dispose();
-    return { name, description, available: true, reason: '' };
+    return { ...probed, available: true, reason: '' };
   } catch (error) {
     if (!(error instanceof EngineUnavailableError)) throw error;
-    return { name, description, available: false, reason: error.message };
+    return { ...probed, available: false, reason: error.message };
   }
 }
 
@@ -66,11 +77,11 @@ function isChooser(name: string): name is Chooser {
   return (CHOOSERS as readonly string[]).includes(name);
 }
 
-async function choose(chooser: Chooser, load: LoadPackage): Promise<EngineChoice> {
+async function choose(chooser: Chooser, load: LoadPackage, options: EngineOptions): Promise<EngineChoice> {
   const missing: string[] = [];
   for (const row of ENGINE_TABLE.filter(({ chosenBy }) => chosenBy.includes(chooser))) {
     try {
-      const engine = await row.open(load);
+      const engine = await row.open(load, options);
       const others = missing.length > 0 ? ` (not available: ${missing.join(', ')})` : '';
       return { engine, reason: `${chooser}: the fastest engine that runs here${others}` };
     } catch (error) {

@@ -3,6 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import { EngineUnavailableError } from '../../contracts';
 import { ReferenceEngine } from '../reference/engine';
 import type { GraphEngine } from '../shared/engine';
+import type { EngineOptions } from '../shared/options';
 import { TfjsEngine } from '../tfjs/engine';
 
 /** Loads an optional package by name; rejects if it is not installed. */
@@ -15,7 +16,9 @@ export interface EngineRow {
   /** Whether `auto` and `tfjs` may pick it. */
   readonly chosenBy: readonly ('auto' | 'tfjs')[];
   /** @throws EngineUnavailableError with the reason and what to do about it. */
-  open(load: LoadPackage): Promise<GraphEngine>;
+  open(load: LoadPackage, options: EngineOptions): Promise<GraphEngine>;
+  /** What it finds on this machine, for doctor: label and text. Never throws for something that is missing. */
+  details?(): Promise<Readonly<Record<string, string>>>;
 }
 
 /** What TensorFlow.js' native backend says about itself, where its package is installed. */

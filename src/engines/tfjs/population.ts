@@ -10,6 +10,7 @@ import {
   type ResetRequest,
   type WindowResult,
 } from '../../contracts';
+import { checkSignal } from '../shared/cancel';
 import { Drawer } from '../shared/draws';
 import { bundleArray, checkCopy, checkSteps, ParticleTable } from '../shared/particles';
 import { thetaRows } from '../shared/perturbation';
@@ -35,6 +36,14 @@ interface Members {
   /** Rows within the group, ascending. */
   readonly rows: Int32Array;
 }
+
+/** What a call has computed for the particles of one group; it counts once the whole call is through. */
+interface Change {
+  readonly members: Members;
+  readonly state: DataId[];
+}
+
+type WindowRequest = ParticleSelection & { readonly steps: number };
 
 export class TfjsPopulation implements Population {
   private readonly table: ParticleTable;
@@ -63,24 +72,31 @@ export class TfjsPopulation implements Population {
       const { particles, workers, episodes } = request;
       this.table.check('reset', particles, false);
       const thetas = thetaRows(request.perturbation, particles.length, this.program.theta.size);
-      for (const members of this.members(particles)) {
-        const { positions } = members;
-        const drawer = new Drawer({
-          seed: this.seed,
-          workers: positions.map((position) => workers[position]),
-          episodes: positions.map((position) => episodes[position]),
-          t: new Int32Array(positions.length),
-        });
-        const plan = this.program.plan('init', positions.length);
-        const fresh = this.withTheta(plan, thetas, positions, drawer, () => plan.step([]));
-        this.replace(members, fresh);
-        for (const position of positions) this.table.start(particles[position], workers[position], episodes[position]);
-        await this.breather.breathe();
-      }
+      const changes: Change[] = [];
+      let started = 0;
+      await this.orDiscard(changes, async () => {
+        for (const members of this.members(particles)) {
+          checkSignal(request.signal, 'reset', `after ${started} of ${particles.length} particles`);
+          const { positions } = members;
+          const drawer = new Drawer({
+            seed: this.seed,
+            workers: positions.map((position) => workers[position]),
+            episodes: positions.map((position) => episodes[position]),
+            t: new Int32Array(positions.length),
+          });
+          const plan = this.program.plan('init', positions.length);
+          const state = this.withTheta(plan, thetas, positions, drawer, () => plan.step([]));
+          changes.push({ members, state });
+          started += positions.length;
+          await this.breather.breathe();
+        }
+      });
+      for (const { members, state } of changes) this.replace(members, state);
+      particles.forEach((particle, i) => this.table.start(particle, workers[i], episodes[i]));
     });
   }
 
-  advance(request: ParticleSelection & { readonly steps: number }): Promise<WindowResult> {
+  advance(request: WindowRequest): Promise<WindowResult> {
     return this.program.sequence.run(async () => {
       const { particles, steps } = request;
       this.table.check('advance', particles, true);
@@ -89,17 +105,24 @@ export class TfjsPopulation implements Population {
       const thetas = thetaRows(request.perturbation, particles.length, this.program.theta.size);
       const lastLoss = new Float64Array(particles.length);
       const sums = ['', ...metrics].map(() => new Float64Array(particles.length));
-      for (const members of this.members(particles)) {
-        const scalars = await this.runWindow(members, particles, thetas, steps);
-        const { positions } = members;
-        for (const step of scalars) {
-          for (const [k, values] of step.entries()) {
-            const sum = sums[k];
-            for (let i = 0; i < positions.length; i++) sum[positions[i]] += values[i];
+      const changes: Change[] = [];
+      await this.orDiscard(changes, async () => {
+        for (const members of this.members(particles)) {
+          const { state, scalars } = await this.runWindow(members, request, thetas);
+          changes.push({ members, state });
+          const { positions } = members;
+          for (const step of scalars) {
+            for (const [k, values] of step.entries()) {
+              const sum = sums[k];
+              for (let i = 0; i < positions.length; i++) sum[positions[i]] += values[i];
+            }
           }
+          scalars.at(-1)?.[0].forEach((loss, i) => (lastLoss[positions[i]] = loss));
         }
-        scalars.at(-1)?.[0].forEach((loss, i) => (lastLoss[positions[i]] = loss));
-      }
+      });
+      // Every group is through: from here on nothing can fail or be cancelled.
+      for (const { members, state } of changes) this.replace(members, state);
+      for (const particle of particles) this.table.t[particle] += steps;
       return {
         lossSum: sums[0],
         lastLoss,
@@ -137,6 +160,7 @@ export class TfjsPopulation implements Population {
         this.table.check('finish', particles, true);
         const thetas = thetaRows(request.perturbation, particles.length, this.program.theta.size);
         for (const members of this.members(particles, this.program.groupSize('finish'))) {
+          checkSignal(request.signal, 'finish', 'between groups of particles');
           const { positions } = members;
           const { drawer, t } = this.drawer(particles, positions);
           const plan = this.program.plan('finish', positions.length);
@@ -207,13 +231,12 @@ export class TfjsPopulation implements Population {
     });
   }
 
-  /** Loss and metrics of every step: [steps][1 + metrics][members]. The group's state is replaced when all went well. */
+  /** The members' state after the window, and loss and metrics of every step: [steps][1 + metrics][members]. */
   private async runWindow(
     members: Members,
-    particles: Int32Array,
+    { particles, steps, signal }: WindowRequest,
     thetas: Float64Array,
-    steps: number,
-  ): Promise<Float64Array[][]> {
+  ): Promise<{ readonly state: DataId[]; readonly scalars: Float64Array[][] }> {
     const { group, positions, rows } = members;
     const { drawer, t } = this.drawer(particles, positions);
     const plan = this.program.plan('step', positions.length);
@@ -224,6 +247,7 @@ export class TfjsPopulation implements Population {
     try {
       plan.begin(given, drawer);
       for (let step = 0; step < steps; step++) {
+        checkSignal(signal, 'advance', `after ${step} of ${steps} inner steps`);
         const outputs = this.stepWith(plan, state, t);
         // The group's own arrays stay until the window is through.
         if (state !== group.state) this.release(state);
@@ -240,11 +264,19 @@ export class TfjsPopulation implements Population {
       plan.end();
       this.release(given);
     }
-    if (state !== group.state) this.replace(members, state);
-    positions.forEach((position, i) => (this.table.t[particles[position]] = t[i]));
     const values: Float64Array[][] = [];
     for (const outputs of scalars) values.push(await this.read(outputs));
-    return values;
+    return { state, scalars: values };
+  }
+
+  /** Runs `work`, which collects changes; frees them all if it fails. */
+  private async orDiscard(changes: readonly Change[], work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      for (const { state } of changes) this.release(state);
+      throw error;
+    }
   }
 
   private stepWith(plan: Plan, state: readonly DataId[], t: Int32Array): DataId[] {

@@ -50,10 +50,25 @@ export function theseVersions(): Versions {
   return { outerloop: version, node: process.versions.node, tfjs: tf.version.tfjs };
 }
 
+/** What an engine says that its bits depend on; see `UnrollEngine.fingerprint`. */
+export type Fingerprint = Readonly<Record<string, string>>;
+
+function fingerprintChanges(then: Fingerprint, now: Fingerprint): string[] {
+  return [...new Set([...Object.keys(then), ...Object.keys(now)])]
+    .filter((key) => (then as Partial<Fingerprint>)[key] !== (now as Partial<Fingerprint>)[key])
+    .map((key) => {
+      const [a, b] = [then, now].map((of) => (of as Partial<Fingerprint>)[key] ?? 'none');
+      return `${key}: ${a} → ${b}`;
+    });
+}
+
 /** What differs so that bits may: a list of `what: recorded → here`, empty if nothing does. */
 export function differences(
-  recorded: { readonly versions: Versions; readonly machine: Machine },
-  here = { versions: theseVersions(), machine: thisMachine() },
+  recorded: { readonly versions: Versions; readonly machine: Machine; readonly fingerprint?: Fingerprint },
+  here: { readonly versions: Versions; readonly machine: Machine; readonly fingerprint?: Fingerprint } = {
+    versions: theseVersions(),
+    machine: thisMachine(),
+  },
 ): string[] {
   const major = (text: string): string => text.split('.')[0];
   const pairs: readonly (readonly [string, string, string])[] = [
@@ -70,5 +85,5 @@ export function differences(
     const words = [...lost.map((feature) => `−${feature}`), ...gained.map((feature) => `+${feature}`)];
     found.push(`CPU features: ${words.join(' ')}`);
   }
-  return found;
+  return [...found, ...fingerprintChanges(recorded.fingerprint ?? {}, here.fingerprint ?? {})];
 }

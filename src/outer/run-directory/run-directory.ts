@@ -25,6 +25,7 @@ import {
   type ConfigValue,
   type ThetaDescription,
   type ThetaLayout,
+  type UnrollEngine,
 } from '../../contracts';
 import type { Measurement } from '../events';
 import type { LoopState } from '../loop';
@@ -35,7 +36,7 @@ import type { CompiledProblem, RunStore, SavedRun } from '../run';
 import { chooseCheckpoint, goBackTo, removeLeftovers, writeCheckpoint } from './checkpoints';
 import { reviveNumbers, writeJson, writeWhole } from './files';
 import { FolderLock, isDeadAside, isLocked, LOCK } from './lock';
-import { differences, theseVersions, thisMachine, type Machine, type Versions } from './machine';
+import { differences, theseVersions, thisMachine, type Fingerprint, type Machine, type Versions } from './machine';
 
 const CONFIG = 'config.json';
 const METRICS = 'metrics.jsonl';
@@ -49,6 +50,8 @@ export interface RunPlace {
   readonly engineReason: string;
   readonly versions: Versions;
   readonly machine: Machine;
+  /** The engine's own, if it has one. */
+  readonly fingerprint?: Fingerprint;
 }
 
 /** Where a run ran until it was resumed elsewhere. */
@@ -257,8 +260,7 @@ export class RunDirectory implements RunStore {
         engineReason: opened.reason,
         plugins,
         library,
-        versions: theseVersions(),
-        machine: thisMachine(),
+        ...hereWith(opened.engine),
       };
       const recorded = { ...config, engine: opened.engine.name, run };
       writeJson(join(path, CONFIG), recorded);
@@ -276,7 +278,7 @@ export class RunDirectory implements RunStore {
   static open(path: string, options: OpenOptions): RunDirectory {
     const config = readRunConfig(path);
     if (options.config !== undefined) checkSame(path, config, options.config);
-    if (options.allowDifferentMachine !== true) checkMachine(path, config, options.opened.engine.name);
+    if (options.allowDifferentMachine !== true) checkMachine(path, config, options.opened.engine);
     const lock = takeLock(path);
     try {
       removeOwnLeftovers(path);
@@ -410,22 +412,33 @@ function checkSame(path: string, recorded: RunConfig, asked: ConfigObject): void
 /** config.json with this process as the run's place and the old one among the earlier; undefined if they are the same. */
 function movedTo(config: RunConfig, options: OpenOptions, iterations: number): RunConfig | undefined {
   const { engine: opened, reason: why } = options.opened;
-  const { requestedEngine, engineReason, versions, machine } = config.run as RunRecord;
-  const here = { versions: theseVersions(), machine: thisMachine() };
+  const { requestedEngine, engineReason, versions, machine, fingerprint } = config.run as RunRecord;
+  const was = { versions, machine, ...(fingerprint === undefined ? {} : { fingerprint }) };
+  const here = hereWith(opened);
   const sameEngine = opened.name === config.engine;
-  const text = (place: Pick<RunPlace, 'versions' | 'machine'>): string => canonical(place as unknown as ConfigObject);
-  if (sameEngine && text(here) === text({ versions, machine })) return undefined;
+  const text = (place: typeof here): string => canonical(place as unknown as ConfigObject);
+  if (sameEngine && text(here) === text(was)) return undefined;
   const engine = sameEngine
     ? { requestedEngine, engineReason }
     : { requestedEngine: options.requestedEngine ?? opened.name, engineReason: why };
-  const before: EarlierPlace = { engine: config.engine, requestedEngine, engineReason, versions, machine, iterations };
-  const run: RunRecord = { ...config.run, ...engine, ...here, earlier: [...(config.run.earlier ?? []), before] };
+  const before: EarlierPlace = { engine: config.engine, requestedEngine, engineReason, ...was, iterations };
+  const { fingerprint: _, ...rest } = config.run as RunRecord;
+  const run: RunRecord = { ...rest, ...engine, ...here, earlier: [...(config.run.earlier ?? []), before] };
   return { ...config, engine: opened.name, run } as RunConfig;
 }
 
-function checkMachine(path: string, config: RunConfig, engine: string): void {
-  const changed = differences(config.run);
-  if (engine !== config.engine) changed.unshift(`engine: ${config.engine} → ${engine}`);
+/** What the bits depend on here. */
+function hereWith({ fingerprint }: UnrollEngine): Pick<RunPlace, 'versions' | 'machine' | 'fingerprint'> {
+  return { versions: theseVersions(), machine: thisMachine(), ...(fingerprint === undefined ? {} : { fingerprint }) };
+}
+
+function checkMachine(path: string, config: RunConfig, engine: UnrollEngine): void {
+  const sameEngine = engine.name === config.engine;
+  const { versions, machine, fingerprint } = config.run as RunRecord;
+  // Another engine's fingerprint says nothing beside its name.
+  const changed = sameEngine
+    ? differences({ versions, machine, fingerprint }, hereWith(engine))
+    : [`engine: ${config.engine} → ${engine.name}`, ...differences({ versions, machine })];
   if (changed.length > 0) {
     throw new RunDirectoryError(
       `${path} was run elsewhere, so that the same bits cannot be promised (${changed.join('; ')}). ` +

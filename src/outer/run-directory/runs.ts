@@ -1,8 +1,9 @@
 /** Runs on disk, from a resolved configuration: start, resume, judge again. */
 import { RunDirectoryError, type ConfigObject } from '../../contracts';
+import type { EngineLimits } from '../../engines';
 import { resolveConfig, type ResolvedConfig } from '../config';
 import { createEvaluator } from '../evaluate';
-import type { Measurement, RunListener } from '../events';
+import { noticesTo, type Measurement, type RunListener } from '../events';
 import { averagedTheta } from '../loop';
 import { prepareRun } from '../prepare';
 import type { Resolver } from '../resolver';
@@ -18,6 +19,8 @@ export interface StartOptions {
   readonly out?: string;
   /** Absolute paths of the plugin files that the resolver has; `resume` loads them again. */
   readonly plugins?: readonly string[];
+  /** What the engine may take of the machine; no part of the configuration, since the bits do not depend on it. */
+  readonly limits?: EngineLimits;
   readonly listeners?: readonly RunListener[];
   readonly signal?: AbortSignal;
 }
@@ -27,9 +30,9 @@ export interface StartOptions {
  * @throws RunDirectoryError, ConfigurationError, UnknownNameError, EngineUnavailableError, TraceError before any work
  */
 export async function startRun(options: StartOptions): Promise<RunResult> {
-  const { config, resolver, out, plugins = [], listeners, signal } = options;
+  const { config, resolver, out, plugins = [], limits, listeners = [], signal } = options;
   if (out !== undefined) checkFree(out);
-  const opened = await resolver.openEngine(config.engine);
+  const opened = await resolver.openEngine(config.engine, { ...limits, notice: noticesTo(listeners) });
   let directory: RunDirectory | undefined;
   try {
     const prepared = await prepareRun(config, resolver);
@@ -63,6 +66,8 @@ export interface ResumeOptions extends Omit<OpenOptions, 'opened' | 'requestedEn
   readonly resolver: Resolver;
   /** Another engine than the run's own; needs `allowDifferentMachine`. */
   readonly engine?: string;
+  /** What the engine may take of the machine; may differ from what the run had. */
+  readonly limits?: EngineLimits;
   readonly listeners?: readonly RunListener[];
   readonly signal?: AbortSignal;
 }
@@ -85,10 +90,13 @@ function recordedConfig(path: string, config: RunConfig, resolver: Resolver): Re
  * @throws RunDirectoryError, CheckpointError
  */
 export async function resumeRun(path: string, options: ResumeOptions): Promise<RunResult> {
-  const { resolver, listeners, signal } = options;
+  const { resolver, limits, listeners = [], signal } = options;
   const recorded = readRunConfig(path);
   const config = recordedConfig(path, recorded, resolver);
-  const opened = await resolver.openEngine(options.engine ?? config.engine);
+  const opened = await resolver.openEngine(options.engine ?? config.engine, {
+    ...limits,
+    notice: noticesTo(listeners),
+  });
   let directory: RunDirectory | undefined;
   try {
     const open = (directory = RunDirectory.open(path, { ...options, opened, requestedEngine: options.engine }));
@@ -110,6 +118,7 @@ export async function resumeRun(path: string, options: ResumeOptions): Promise<R
 export interface EvaluateOptions {
   readonly resolver: Resolver;
   readonly engine?: string;
+  readonly limits?: EngineLimits;
   /** Fresh starts instead of the run's own number. */
   readonly particles?: number;
   /** Instead of the run's own: other starts, other batches. */
@@ -125,7 +134,7 @@ export async function evaluateRun(path: string, options: EvaluateOptions): Promi
   const checkpoint = chooseCheckpoint(path, options.checkpoint);
   if (checkpoint === undefined)
     throw new RunDirectoryError(`${path} has no checkpoint yet, so there is no θ to judge.`);
-  const opened = await resolver.openEngine(options.engine ?? config.engine);
+  const opened = await resolver.openEngine(options.engine ?? config.engine, options.limits);
   try {
     const { problem, settings } = (await prepareRun(config, resolver)).plan;
     if (problem.evaluation === undefined) {
