@@ -1,9 +1,9 @@
 /** What is timed. A case is one row: a problem, how many particles, how many inner steps a window. */
-import { mnist } from '../datasets';
-import { inverseTime, sgd } from '../learned-optimizers';
-import { meta, type UnrolledProblem } from '../src/contracts';
-import { unroll } from '../src/outer';
-import { influenceBalancing, lorenz, mlp } from '../tasks';
+import { mnist } from '../../datasets';
+import { inverseTime, sgd } from '../../learned-optimizers';
+import { meta, type UnrolledProblem } from '../../src/contracts';
+import { unroll } from '../../src/outer';
+import { influenceBalancing, lorenz, mlp } from '../../tasks';
 
 export interface BenchCase {
   readonly name: string;
