@@ -1,0 +1,195 @@
+/**
+ * Which loops a product becomes. The rule estimates cycles of each form and takes the least:
+ *
+ * - A step of a tile of r×c vector accumulators costs the largest of its fused multiply-adds (two a cycle), its loads (two
+ *   a cycle: c vectors, r splats), the latency of one chain (four cycles), and what a vector operand that exceeds L1 brings
+ *   from L2 (32 bytes a cycle). Tiles are those that fit the registers: r·c + min(r, c) + 1.
+ * - A tile costs some cycles to start, and two a vector stored (one an element if what is stored does not lie along the
+ *   lanes). A horizontal sum of four vectors costs ten cycles.
+ * - A vector load with a stride costs one and a half load a lane. Copying an operand costs one cycle a vector; transposing
+ *   a block of w×w costs w·(log₂w + 1).
+ * - Without vectors, a multiply-add costs as much as with.
+ *
+ * The numbers are those of recent x86 cores; they need to rank forms, not to predict times.
+ */
+import type { Target } from '../../nest/ir';
+import { rolesOf, type ProductSpec, type Roles } from './shape';
+
+const LATENCY = 4;
+const TILE_START = 12;
+const STORE = 2;
+const SUM_OF_FOUR = 10;
+const L1_BYTES = 24 * 1024;
+const L2_BYTES_PER_CYCLE = 32;
+const LARGEST_TILE = 14;
+
+/** How the right operand gets into lanes: as it lies, by strided loads, or from a copy. */
+export type Packing = 'none' | 'strided' | 'copy' | 'transpose';
+
+/** A tile's extents: rows, and vectors (columns, for the dot form). */
+export interface Tile {
+  readonly rows: number;
+  readonly columns: number;
+}
+
+export type ProductPlan =
+  /** Columns lie in lanes; elements of the left operand are splat. `width` 1: no vectors. */
+  | {
+      readonly form: 'broadcast';
+      readonly swapped: boolean;
+      readonly width: number;
+      readonly groups: readonly ColumnGroup[];
+      readonly packing: Packing;
+      readonly cycles: number;
+    }
+  /** k lies in lanes; sums over them at the end. */
+  | { readonly form: 'dot'; readonly swapped: boolean; readonly tile: Tile; readonly cycles: number };
+
+/** `count` neighbouring groups of `columns` vectors each, gone through in tiles of `rows`. */
+export interface ColumnGroup {
+  readonly count: number;
+  readonly columns: number;
+  readonly rows: number;
+}
+
+/** The cheapest plan. */
+export function planProduct(spec: ProductSpec, target: Target): ProductPlan {
+  const plans: ProductPlan[] = [];
+  for (const swapped of [false, true]) {
+    const roles = rolesOf(spec, swapped);
+    for (const packing of packings(roles, spec.packing ?? true)) plans.push(planBroadcast(roles, target, packing));
+    plans.push(planScalar(roles, target));
+    if (roles.left.depth === 1 && roles.right.depth === 1) plans.push(planDot(roles, target));
+  }
+  return plans.reduce((best, plan) => (plan.cycles < best.cycles ? plan : best));
+}
+
+/** Estimated cycles of all products of the batch, in the cheapest form. */
+export function productCost(spec: ProductSpec, target: Target): number {
+  return spec.batch * planProduct(spec, target).cycles;
+}
+
+function packings({ right }: Roles, allowed: boolean): Packing[] {
+  if (right.outer === 1) return ['none'];
+  if (!allowed) return ['strided'];
+  return right.depth === 1 ? ['strided', 'transpose'] : ['strided', 'copy'];
+}
+
+/** Vectors of a panel that all tiles of a group of columns read. */
+function panelCost(vectors: number, bytes: number, depth: number): number {
+  return vectors * bytes * depth > L1_BYTES ? (vectors * bytes) / L2_BYTES_PER_CYCLE : 0;
+}
+
+function planBroadcast(roles: Roles, target: Target, packing: Packing): ProductPlan {
+  const { lanes, registers } = target;
+  const { rows, columns, depth, swapped } = roles;
+  const vectors = Math.ceil(columns / lanes);
+  const load = packing === 'strided' ? 1.5 * lanes : 1;
+  const store = roles.resultStride === 1 ? STORE : lanes;
+
+  const tileCycles = (r: number, c: number): number => {
+    const step = Math.max((r * c) / 2, (r + c * load) / 2, LATENCY, panelCost(c, 4 * lanes, depth));
+    return TILE_START + depth * step + r * c * store;
+  };
+  const columnCycles = (c: number): { rows: number; cycles: number } =>
+    cheapest(
+      range(1, Math.min(Math.max(rows, 1), LARGEST_TILE))
+        .filter((r) => fits(r, c, registers))
+        .map((r) => ({
+          rows: r,
+          cycles: Math.floor(rows / r) * tileCycles(r, c) + (rows % r > 0 ? tileCycles(rows % r, c) : 0),
+        })),
+    );
+  const splits = range(1, Math.min(Math.max(vectors, 1), 8)).map((c) => {
+    const count = Math.floor(vectors / c);
+    const rest = vectors % c;
+    const groups: ColumnGroup[] = [];
+    let cycles = 0;
+    for (const [many, wide] of [
+      [count, c],
+      [1, rest],
+    ]) {
+      if (many === 0 || wide === 0) continue;
+      const best = columnCycles(wide);
+      groups.push({ count: many, columns: wide, rows: best.rows });
+      cycles += many * best.cycles;
+    }
+    return { groups, cycles };
+  });
+  const { groups, cycles } = cheapest(splits);
+  return {
+    form: 'broadcast',
+    swapped,
+    width: lanes,
+    groups,
+    packing,
+    cycles: cycles + packingCost(roles, lanes, packing),
+  };
+}
+
+function packingCost({ columns, depth }: Roles, lanes: number, packing: Packing): number {
+  if (packing === 'copy') return depth * Math.ceil(columns / lanes) * 1.5 * lanes;
+  if (packing === 'transpose') {
+    return Math.ceil(depth / lanes) * Math.ceil(columns / lanes) * lanes * (Math.log2(lanes) + 1);
+  }
+  return 0;
+}
+
+function planScalar(roles: Roles, target: Target): ProductPlan {
+  const { rows, columns, depth, swapped } = roles;
+  const tiles = range(1, Math.min(Math.max(columns, 1), 4)).map((c) => {
+    const r = Math.max(1, Math.min(rows, Math.floor((target.registers - 1 - c) / c), 4));
+    const step = Math.max((r * c) / 2, (r + c) / 2, LATENCY);
+    const cycles = Math.ceil(rows / r) * Math.ceil(columns / c) * (TILE_START + depth * step + r * c * STORE);
+    const groups: ColumnGroup[] = [{ count: Math.floor(columns / c), columns: c, rows: r }];
+    if (columns % c > 0) groups.push({ count: 1, columns: columns % c, rows: r });
+    return { groups: groups.filter(({ count }) => count > 0), cycles };
+  });
+  const { groups, cycles } = cheapest(tiles);
+  return { form: 'broadcast', swapped, width: 1, groups, packing: 'none', cycles };
+}
+
+function planDot(roles: Roles, target: Target): ProductPlan {
+  const { lanes, registers } = target;
+  const { rows, columns, depth, swapped } = roles;
+  const steps = Math.ceil(depth / lanes);
+  const tileCycles = (r: number, c: number): number => {
+    const stream = columns * depth * 4 > L1_BYTES ? (c * 4 * lanes) / L2_BYTES_PER_CYCLE : 0;
+    const step = Math.max((r * c) / 2, (r + c) / 2, LATENCY, stream);
+    return TILE_START + steps * step + r * Math.ceil(c / 4) * SUM_OF_FOUR;
+  };
+  const store = roles.resultStride === 1 ? STORE : lanes;
+  const tiles: { tile: Tile; cycles: number }[] = [];
+  for (const r of range(1, Math.min(Math.max(rows, 1), 8))) {
+    for (const c of range(1, Math.min(Math.max(columns, 1), 8))) {
+      if (!fits(r, c, registers)) continue;
+      let cycles = rows * Math.ceil(columns / lanes) * store;
+      for (const [rowTiles, high] of [
+        [Math.floor(rows / r), r],
+        [1, rows % r],
+      ]) {
+        for (const [columnTiles, wide] of [
+          [Math.floor(columns / c), c],
+          [1, columns % c],
+        ]) {
+          if (high > 0 && wide > 0) cycles += rowTiles * columnTiles * tileCycles(high, wide);
+        }
+      }
+      tiles.push({ tile: { rows: r, columns: c }, cycles });
+    }
+  }
+  return { form: 'dot', swapped, ...cheapest(tiles) };
+}
+
+/** Accumulators, the operand held, and one element of the other. */
+function fits(rows: number, columns: number, registers: number): boolean {
+  return rows * columns + Math.min(rows, columns) + 1 <= registers;
+}
+
+function cheapest<T extends { readonly cycles: number }>(candidates: readonly T[]): T {
+  return candidates.reduce((best, each) => (each.cycles < best.cycles ? each : best));
+}
+
+function range(from: number, to: number): number[] {
+  return Array.from({ length: to - from + 1 }, (_, i) => from + i);
+}

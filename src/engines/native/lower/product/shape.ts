@@ -1,0 +1,115 @@
+/** What a product fragment multiplies: extents and strides, and the two ways of calling its axes rows and columns. */
+import { sizeOf, type NodeOf, type ValueId } from '../../../../graph/ir';
+import type { Fragment } from '../fragment';
+
+/**
+ * One product of a batch and its strides, in elements: result [m,n] = Σ_k a[m,k]·b[k,n], whatever the flags say. Strides
+ * of an axis of extent 1 say nothing.
+ */
+export interface ProductSpec {
+  readonly batch: number;
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  readonly a: { readonly m: number; readonly k: number };
+  readonly b: { readonly k: number; readonly n: number };
+  readonly result: { readonly m: number; readonly n: number };
+  /** Whether an operand may be copied into a workspace first. Yes unless told. */
+  readonly packing?: boolean;
+}
+
+/**
+ * The product with its axes as rows and columns. Columns are what lies in lanes, or what the lanes are summed into.
+ * `left` has the rows, `right` the columns; `outer` is their stride along that axis, `depth` along k.
+ */
+export interface Roles {
+  readonly rows: number;
+  readonly columns: number;
+  readonly depth: number;
+  readonly left: { readonly outer: number; readonly depth: number };
+  readonly right: { readonly outer: number; readonly depth: number };
+  /** The stride along the columns of what is stored. */
+  readonly resultStride: number;
+  /** Rows are n and columns m. */
+  readonly swapped: boolean;
+}
+
+export function rolesOf(spec: ProductSpec, swapped: boolean): Roles {
+  const { m, n, k } = spec;
+  const stride = (extent: number, of: number): number => (extent <= 1 ? 1 : of);
+  const a = { outer: stride(m, spec.a.m), depth: stride(k, spec.a.k) };
+  const b = { outer: stride(n, spec.b.n), depth: stride(k, spec.b.k) };
+  return swapped
+    ? { rows: n, columns: m, depth: k, left: b, right: a, resultStride: stride(m, spec.result.m), swapped }
+    : { rows: m, columns: n, depth: k, left: a, right: b, resultStride: stride(n, spec.result.n), swapped };
+}
+
+/** An operand of the matmul within a fragment. */
+export interface OperandSide {
+  readonly value: ValueId;
+  /** Strides along the leading axes. */
+  readonly batch: readonly number[];
+  /** Along m or n. */
+  readonly outer: number;
+  /** Along k. */
+  readonly depth: number;
+}
+
+export interface ProductShape {
+  /** Extents of the leading axes. */
+  readonly batch: readonly number[];
+  readonly a: OperandSide;
+  readonly b: OperandSide;
+  readonly spec: ProductSpec;
+}
+
+/** A product fragment without a matmul as its root, or without a layout, is a bug of the planner. */
+export function shapeOf(fragment: Fragment): ProductShape {
+  const root = rootOf(fragment);
+  const { shape } = root.type;
+  const rank = shape.length;
+  const [m, n] = shape.slice(-2);
+  const { transposeA, transposeB } = root.attributes;
+  const side = (value: ValueId, depthLast: boolean): OperandSide => {
+    const { strides } = layoutOf(fragment, value);
+    const [first, second] = strides.slice(-2);
+    const batch = strides.slice(0, -2);
+    return depthLast ? { value, batch, outer: first, depth: second } : { value, batch, outer: second, depth: first };
+  };
+  const a = side(root.inputs[0], !transposeA);
+  const b = side(root.inputs[1], transposeB);
+  const stored = fragment.graph.nodes[root.inputs[0]].type.shape;
+  const k = transposeA ? stored[rank - 2] : stored[rank - 1];
+  // Stores of one fragment are laid out alike as a rule; the first stands for all.
+  const result = fragment.stores.length > 0 ? layoutOf(fragment, fragment.stores[0]).strides.slice(-2) : [n, 1];
+  return {
+    batch: shape.slice(0, -2),
+    a,
+    b,
+    spec: {
+      batch: sizeOf(shape.slice(0, -2)),
+      m,
+      n,
+      k,
+      a: { m: a.outer, k: a.depth },
+      b: { k: b.depth, n: b.outer },
+      result: { m: result[0], n: result[1] },
+    },
+  };
+}
+
+export function rootOf(fragment: Fragment): NodeOf<'matmul'> {
+  const root = fragment.root === undefined ? undefined : fragment.graph.nodes[fragment.root];
+  if (root?.op !== 'matmul') throw new Error(`product fragment: expected a matmul as root, got ${root?.op ?? 'none'}`);
+  return root;
+}
+
+export function layoutOf(
+  fragment: Fragment,
+  value: ValueId,
+): { strides: readonly number[]; memory: 'f32' | 'i32' | 'u8' } {
+  const layout = fragment.layouts.get(value);
+  if (layout === undefined)
+    throw new Error(`product fragment: value ${value} has no layout; operands and stores need one`);
+  return layout;
+}
