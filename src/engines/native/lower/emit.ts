@@ -94,6 +94,8 @@ export class Emitter implements ElementEmitter {
   private readonly depths = new Map<string, number>();
   private readonly highs = new Map<string, number>();
   private readonly defined = new Map<ValueId, Expr>();
+  /** Operands that have been read. */
+  readonly read = new Set<ValueId>();
   private inUse?: number;
   private variables: ReadonlyMap<string, Coordinate>;
 
@@ -176,7 +178,7 @@ export class Emitter implements ElementEmitter {
   at(id: ValueId, positions: readonly Position[]): Expr {
     const defined = this.defined.get(id);
     if (defined !== undefined) return defined;
-    const key = `${id} ${positions.map(textOf).join(' ')}`;
+    const key = `${id} ${this.inUse ?? ''} ${positions.map((position) => textOf(this.resolve(position))).join(' ')}`;
     for (let depth = this.scopes.length - 1; depth >= 0; depth--) {
       const known = this.scopes[depth].known.get(key);
       if (known !== undefined) return known;
@@ -305,6 +307,7 @@ export class Emitter implements ElementEmitter {
     }
     const position = offsetIn(layout, positions);
     this.options.watcher?.access(position, id);
+    this.read.add(id);
     const value = this.emit(this.load(buffer, layout, this.resolve(position)));
     return type.dtype === 'bool' ? this.emit(convert('mask', value), 'm') : value;
   }
