@@ -123,6 +123,9 @@ export class DatasetError extends OuterloopError {}
 /** A run folder that cannot be used: not empty, not writable, locked, not a run. */
 export class RunDirectoryError extends UserError {}
 
+/** A file that could not be written, on a disk that is full or failed. What had been written before is whole. */
+export class StorageError extends OuterloopError {}
+
 /** A checkpoint that is damaged or belongs to another configuration, engine or machine. */
 export class CheckpointError extends UserError {}
 

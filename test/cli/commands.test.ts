@@ -1,6 +1,7 @@
 /** The command line as a process: what it prints, what it writes, how it exits. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { engineLimits } from '../../src/cli/session';
 import { CompiledSources, finished, temporaryFolder, type Finished } from '../outer/compiled';
 
 // Each test starts processes, on machines that may be busy.
@@ -165,6 +166,56 @@ test('Ctrl-C writes a checkpoint, says how to resume, and the resumed run ends w
   );
 });
 
+test('Ctrl-C ends a window of many minutes within seconds; nothing of it counts', async () => {
+  writeFileSync(
+    join(folder, 'long.ts'),
+    `import * as tf from '@tensorflow/tfjs';
+import { definePlugin } from 'outerloop';
+export const plugin = definePlugin(({ problem }) => {
+  problem('long', () => ({
+    name: 'long',
+    horizon: 1e8,
+    initTheta: () => ({ a: tf.scalar(0.5) }),
+    initState: () => ({ s: tf.scalar(1) }),
+    step: (theta: any, state: any) => ({ state: { s: tf.mul(theta.a, state.s) }, loss: tf.square(state.s) }),
+  }));
+});
+`,
+  );
+  const sets = ['problem=long', 'estimator=nres', 'pairs=2', 'sigma=0.1', 'window=100000000', 'horizon=100000000'];
+  const long = ['train', 'quadratic', '--engine', 'reference', '--plugin', 'long.ts', '--out', 'long'];
+  const child = sources.start(CLI, [...long, ...sets.flatMap((set) => ['--set', set])], { cwd: folder });
+  let since = 0;
+  child.stderr?.on('data', (chunk: Buffer) => {
+    if (since > 0 || !chunk.toString().includes('meta-training')) return;
+    since = Date.now();
+    child.kill('SIGINT');
+  });
+  const stopped = await finished(child);
+  expect(stopped.stderr).toContain('resume with: outerloop resume long');
+  expect(stopped.code).toBe(130);
+  // Two seconds of grace, and whatever else the machine does.
+  expect(Date.now() - since).toBeLessThan(30_000);
+  expect(readdirSync(join(folder, 'long', 'checkpoints'))).toEqual(['iteration-00000000.safetensors']);
+  expect(readFileSync(join(folder, 'long', 'metrics.jsonl'), 'utf8')).toBe('');
+});
+
+test('bounds of memory and threads are read from flags and the environment', () => {
+  expect(engineLimits({}, {})).toEqual({});
+  expect(engineLimits({ memory: '2GiB', threads: '3' }, { OUTERLOOP_THREADS: '5' })).toEqual({
+    memoryBytes: 2 * 1024 ** 3,
+    threads: 3,
+  });
+  expect(engineLimits({ memory: '1.5 MB' }, { OUTERLOOP_THREADS: '5' })).toEqual({ memoryBytes: 1.5e6, threads: 5 });
+  expect(engineLimits({ memory: '4096' }, { OUTERLOOP_THREADS: '' })).toEqual({ memoryBytes: 4096 });
+  for (const memory of ['', '0', '-1', 'much', '2GiBs', '1e9', '9999999TiB']) {
+    expect(() => engineLimits({ memory }, {})).toThrow(
+      `--memory: expected a number of bytes such as 2GiB, 500MB or 1000000, got "${memory}".`,
+    );
+  }
+  expect(() => engineLimits({}, { OUTERLOOP_THREADS: 'all' })).toThrow('OUTERLOOP_THREADS: expected an integer');
+});
+
 test('list names everything that a configuration may name', async () => {
   const { code, stdout } = await outerloop('list', '--json');
   expect(code).toBe(0);
@@ -312,6 +363,8 @@ export const plugin = definePlugin(({ problem }) => {
     ['engine that cannot run', ['train', 'mnist-lr', '--engine', 'tfjs:node-gpu'], ['tfjs:node-gpu', 'npm install']],
     ['command', ['trian'], ['trian', 'train']],
     ['flag', ['train', 'quadratic', '--ouy', 'x'], ['--ouy']],
+    ['threads', ['train', 'quadratic', '--threads', '0'], ['--threads: expected an integer', 'got "0"']],
+    ['memory', ['train', 'quadratic', '--memory', 'all'], ['--memory: expected a number of bytes', 'got "all"']],
     ['flag value', ['evaluate', 'nothing', '--particles', '0'], ['--particles: expected an integer', 'got "0"']],
   ])('%s', async (_, args, expected) => {
     const { code, stdout, stderr } = await outerloop(...args);

@@ -522,6 +522,36 @@ describe('another machine', () => {
     expect(readRunConfig(path).run.earlier).toHaveLength(1);
   });
 
+  it('is refused where the engine was compiled otherwise, unless allowed; the folder records both', async () => {
+    const path = fresh();
+    const compiled = (fingerprint?: Readonly<Record<string, string>>) => {
+      const engine = Object.assign(new ReferenceEngine(), fingerprint === undefined ? {} : { fingerprint });
+      return createContainer({
+        engines: { names: () => ['reference'], open: () => Promise.resolve({ engine, reason: 'the only one' }) },
+      });
+    };
+    const [one, two] = [
+      { compiler: 'cc 12', flags: '-O2' },
+      { compiler: 'cc 13', flags: '-O2' },
+    ];
+    const config = resolveConfig({ preset: 'quadratic' }, [parseOverride('engine=reference')], compiled(one));
+    await startRun({ config: { ...config, iterations: 2 }, resolver: compiled(one), out: path });
+    expect(readRunConfig(path).run.fingerprint).toEqual(one);
+    await expect(resumeRun(path, { resolver: compiled(two) })).rejects.toThrow(
+      `${path} was run elsewhere, so that the same bits cannot be promised (compiler: cc 12 → cc 13).`,
+    );
+    await expect(resumeRun(path, { resolver: compiled() })).rejects.toThrow(
+      '(compiler: cc 12 → none; flags: -O2 → none)',
+    );
+    await resumeRun(path, { resolver: compiled(one) });
+    expect(readRunConfig(path).run.earlier).toBeUndefined();
+    await resumeRun(path, { resolver: compiled(two), allowDifferentMachine: true });
+    expect(readRunConfig(path).run).toMatchObject({ fingerprint: two, earlier: [{ fingerprint: one }] });
+    await resumeRun(path, { resolver: compiled(), allowDifferentMachine: true });
+    expect(readRunConfig(path).run.fingerprint).toBeUndefined();
+    await resumeRun(path, { resolver: compiled() });
+  });
+
   it('that it was moved to is its own from then on', async () => {
     const path = fresh();
     await run([], path, 2);

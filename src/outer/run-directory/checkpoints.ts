@@ -4,7 +4,7 @@ import { basename, join } from 'node:path';
 import { CheckpointError, type ArrayBundle, type NamedArray } from '../../contracts';
 import type { Measurement } from '../events';
 import type { LoopState } from '../loop';
-import { nonFinite, reviveNumbers, writeWhole } from './files';
+import { nonFinite, reviveNumbers, writeWhole, written } from './files';
 import { decodeSafetensors, encodeSafetensors } from './safetensors';
 
 const FORMAT = 'outerloop-checkpoint-1';
@@ -93,7 +93,7 @@ export function writeCheckpoint(run: string, checkpoint: Checkpoint, keep: numbe
       ...(before === undefined ? {} : { before: JSON.stringify(before, nonFinite) }),
     },
   });
-  mkdirSync(folderOf(run), { recursive: true });
+  written(run, () => mkdirSync(folderOf(run), { recursive: true }));
   const path = join(folderOf(run), `iteration-${String(state.iteration).padStart(8, '0')}.safetensors`);
   writeWhole(path, bytes);
   retain(run, keep, path);

@@ -1,14 +1,49 @@
 /** Files that are whole or absent, whenever the process or the machine stops. */
-import { closeSync, fsyncSync, openSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { sync as writeAtomically } from 'write-file-atomic';
+import { StorageError } from '../../contracts';
 
-/** Temporary file, fsync, rename, fsync of the folder. */
-export function writeWhole(path: string, contents: string | Uint8Array): void {
-  writeAtomically(path, typeof contents === 'string' ? contents : asBuffer(contents));
-  syncFolder(dirname(path));
+const FULL: Readonly<Record<string, string>> = {
+  ENOSPC: 'the disk is full',
+  EDQUOT: 'the disk quota is used up',
+  EFBIG: 'the file is larger than is allowed',
+};
+
+/** @throws StorageError for what the system refuses to write */
+export function written<R>(path: string, work: () => R): R {
+  try {
+    return work();
+  } catch (error) {
+    const { code, errno } = error as NodeJS.ErrnoException;
+    // Node's errors of its own (a wrong argument) have a code too, but no number of the system's.
+    if (code === undefined || errno === undefined) throw error;
+    const why = code in FULL ? `${FULL[code]} (${code})` : code;
+    throw new StorageError(
+      `${path} could not be written: ${why}. Files written before are whole: make room, and go on with outerloop resume.`,
+      { cause: error },
+    );
+  }
 }
 
+/** Appends all of the text to an open file. */
+export function append(path: string, descriptor: number, text: string): void {
+  const bytes = Buffer.from(text);
+  written(path, () => {
+    // A disk that fills up takes a part and refuses the rest.
+    for (let done = 0; done < bytes.length;) done += writeSync(descriptor, bytes, done);
+  });
+}
+
+/** Temporary file, fsync, rename, fsync of the folder. @throws StorageError */
+export function writeWhole(path: string, contents: string | Uint8Array): void {
+  written(path, () => {
+    writeAtomically(path, typeof contents === 'string' ? contents : asBuffer(contents));
+    syncFolder(dirname(path));
+  });
+}
+
+/** @throws StorageError */
 export function writeJson(path: string, value: unknown): void {
   writeWhole(path, `${JSON.stringify(value, nonFinite, 2)}\n`);
 }

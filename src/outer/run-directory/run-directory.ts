@@ -15,7 +15,6 @@ import {
   readFileSync,
   rmSync,
   statSync,
-  writeSync,
 } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import {
@@ -34,7 +33,7 @@ import type { OpenedEngine } from '../resolver';
 import { runSummary, type MetricsLine, type RunResult, type RunSummary } from '../result';
 import type { CompiledProblem, RunStore, SavedRun } from '../run';
 import { chooseCheckpoint, goBackTo, removeLeftovers, writeCheckpoint } from './checkpoints';
-import { reviveNumbers, writeJson, writeWhole } from './files';
+import { append, reviveNumbers, writeJson, writeWhole, written } from './files';
 import { FolderLock, isDeadAside, isLocked, LOCK } from './lock';
 import { differences, theseVersions, thisMachine, type Fingerprint, type Machine, type Versions } from './machine';
 
@@ -326,13 +325,13 @@ export class RunDirectory implements RunStore {
   }
 
   line(line: MetricsLine): void {
-    writeSync(this.descriptor(), `${JSON.stringify(line)}\n`);
+    append(join(this.path, METRICS), this.descriptor(), `${JSON.stringify(line)}\n`);
   }
 
   checkpoint(state: LoopState, before: Measurement | undefined): Promise<string> {
     this.lock.check();
     // Lines first: a checkpoint counts on those of its iterations, also after a power failure.
-    fsyncSync(this.descriptor());
+    written(join(this.path, METRICS), () => fsyncSync(this.descriptor()));
     const { configuration } = this;
     return Promise.resolve(writeCheckpoint(this.path, { state, before, configuration }, this.keep));
   }
