@@ -34,7 +34,7 @@ test('says which file could not be written, why and what to do; the old file sta
 
 test('another refusal is named by its code; a mistake of ours stays what it is', () => {
   expect(() => writeWhole(join(folder, 'none', 'a'), 'x')).toThrow(/none.*could not be written: ENOENT\./);
-  expect(() => writeWhole(join(folder, 'a'), 7 as unknown as string)).toThrow(TypeError);
+  expect(() => writeWhole(join(folder, 'a'), 7 as unknown as string)).toThrow(/must be of type string/);
 });
 
 test('lines are appended whole', () => {
