@@ -57,21 +57,22 @@ typedef uint8_t ol_memb __attribute__((vector_size(OL_LANES), aligned(1), may_al
 #define OL_LIST(X) X(0), X(1), X(2), X(3), X(4), X(5), X(6), X(7), X(8), X(9), X(10), X(11), X(12), X(13), X(14), X(15)
 #define OL_EACH(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15)
 #define OL_SWAP(x, k) \
-  OL_SHUFFLE(x, 0 ^ k, 1 ^ k, 2 ^ k, 3 ^ k, 4 ^ k, 5 ^ k, 6 ^ k, 7 ^ k, \
+  OL_SHUFFLE(x, x, 0 ^ k, 1 ^ k, 2 ^ k, 3 ^ k, 4 ^ k, 5 ^ k, 6 ^ k, 7 ^ k, \
              8 ^ k, 9 ^ k, 10 ^ k, 11 ^ k, 12 ^ k, 13 ^ k, 14 ^ k, 15 ^ k)
 #elif OL_LANES == 8
 #define OL_LIST(X) X(0), X(1), X(2), X(3), X(4), X(5), X(6), X(7)
 #define OL_EACH(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
-#define OL_SWAP(x, k) OL_SHUFFLE(x, 0 ^ k, 1 ^ k, 2 ^ k, 3 ^ k, 4 ^ k, 5 ^ k, 6 ^ k, 7 ^ k)
+#define OL_SWAP(x, k) OL_SHUFFLE(x, x, 0 ^ k, 1 ^ k, 2 ^ k, 3 ^ k, 4 ^ k, 5 ^ k, 6 ^ k, 7 ^ k)
 #else
 #define OL_LIST(X) X(0), X(1), X(2), X(3)
 #define OL_EACH(X) X(0) X(1) X(2) X(3)
-#define OL_SWAP(x, k) OL_SHUFFLE(x, 0 ^ k, 1 ^ k, 2 ^ k, 3 ^ k)
+#define OL_SWAP(x, k) OL_SHUFFLE(x, x, 0 ^ k, 1 ^ k, 2 ^ k, 3 ^ k)
 #endif
+// Lanes of a and b joined, by their numbers.
 #if defined(__clang__)
-#define OL_SHUFFLE(v, ...) __builtin_shufflevector(v, v, __VA_ARGS__)
+#define OL_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
-#define OL_SHUFFLE(v, ...) __builtin_shuffle(v, (oli){__VA_ARGS__})
+#define OL_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (oli){__VA_ARGS__})
 #endif
 
 #define OL_X(l) x
@@ -155,6 +156,10 @@ OL_FN float ol_select_f1(int m, float a, float b) { return m ? a : b; }
 OL_FN int32_t ol_select_i1(int m, int32_t a, int32_t b) { return m ? a : b; }
 OL_FN uint32_t ol_select_u1(int m, uint32_t a, uint32_t b) { return m ? a : b; }
 OL_FN int ol_select_m1(int m, int a, int b) { return m ? a : b; }
+OL_FN int ol_and_m1(int a, int b) { return a & b; }
+OL_FN int ol_or_m1(int a, int b) { return a | b; }
+OL_FN int ol_xor_m1(int a, int b) { return a ^ b; }
+OL_FN int ol_not_m1(int a) { return !a; }
 `;
 
 /** float32. */
@@ -501,7 +506,91 @@ OL_ACROSS(sum, ol_add_i, int32_t, oli, i, 0)
 OL_ACROSS(max, ol_max_i, int32_t, oli, i, INT32_MIN)
 OL_ACROSS(min, ol_min_i, int32_t, oli, i, INT32_MAX)
 #undef OL_ACROSS
+
+// Lane i is the sum over the lanes of operand i.
+#if OL_AVX512
+OL_FN olv ol_sums4(olv a, olv b, olv c, olv d) {
+  __m512 ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+  __m512 cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+  __m512 low = _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd)));
+  __m512 high = _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd)));
+  __m512 each = _mm512_add_ps(low, high);
+  __m256 half = _mm256_add_ps(_mm512_castps512_ps256(each), _mm512_extractf32x8_ps(each, 1));
+  return _mm512_zextps128_ps512(_mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1)));
+}
+#else
+OL_FN olv ol_sums4(olv a, olv b, olv c, olv d) {
+  return (olv){ol_sum_across_f(a, OL_LANES), ol_sum_across_f(b, OL_LANES), ol_sum_across_f(c, OL_LANES),
+               ol_sum_across_f(d, OL_LANES)};
+}
+#endif
+OL_FN olv ol_sums3(olv a, olv b, olv c) { return ol_sums4(a, b, c, ol_splat_f(0)); }
+OL_FN olv ol_sums2(olv a, olv b) { return ol_sums4(a, b, ol_splat_f(0), ol_splat_f(0)); }
+OL_FN olv ol_sums1(olv a) { return ol_sums4(a, ol_splat_f(0), ol_splat_f(0), ol_splat_f(0)); }
+`;
+
+/**
+ * A block of at most lanes × lanes, transposed in registers: in step k, the halves of every 2k × 2k block off its diagonal
+ * change places.
+ */
+const TRANSPOSE = String.raw`
+#define OL_LOW(l) ((l) & OL_K ? OL_LANES + ((l) ^ OL_K) : (l))
+#define OL_HIGH(l) ((l) & OL_K ? OL_LANES + (l) : ((l) ^ OL_K))
+#define OL_X(i) \
+  if (((i) & OL_K) == 0) { \
+    olv a = r[i], b = r[(i) | OL_K]; \
+    r[i] = OL_SHUFFLE(a, b, OL_LIST(OL_LOW)); \
+    r[(i) | OL_K] = OL_SHUFFLE(a, b, OL_LIST(OL_HIGH)); \
+  }
+#define OL_K 1
+OL_FN void ol_transpose_1(olv *r) { OL_EACH(OL_X) }
+#undef OL_K
+#define OL_K 2
+OL_FN void ol_transpose_2(olv *r) { OL_EACH(OL_X) }
+#undef OL_K
+#if OL_LANES > 4
+#define OL_K 4
+OL_FN void ol_transpose_4(olv *r) { OL_EACH(OL_X) }
+#undef OL_K
+#endif
+#if OL_LANES > 8
+#define OL_K 8
+OL_FN void ol_transpose_8(olv *r) { OL_EACH(OL_X) }
+#undef OL_K
+#endif
+#undef OL_X
+#undef OL_LOW
+#undef OL_HIGH
+OL_FN void ol_transpose_block(olv *r) {
+  ol_transpose_1(r);
+  ol_transpose_2(r);
+#if OL_LANES > 4
+  ol_transpose_4(r);
+#endif
+#if OL_LANES > 8
+  ol_transpose_8(r);
+#endif
+}
+static __attribute__((noinline)) void ol_transpose(const ol_f32 *from, ol_int fs, ol_f32 *to, ol_int ts) {
+#define OL_X(i) ol_load_f(from + (i) * fs)
+  olv r[OL_LANES] = {OL_LIST(OL_X)};
+#undef OL_X
+  ol_transpose_block(r);
+#define OL_X(i) ol_store_f(to + (i) * ts, r[i]);
+  OL_EACH(OL_X)
+#undef OL_X
+}
+static __attribute__((noinline)) void ol_transpose_n(const ol_f32 *from, ol_int fs, ol_f32 *to, ol_int ts, int rows,
+                                                     int columns) {
+#define OL_X(i) (i) < rows ? ol_load_f_n(from + (i) * fs, columns) : ol_splat_f(0)
+  olv r[OL_LANES] = {OL_LIST(OL_X)};
+#undef OL_X
+  ol_transpose_block(r);
+#define OL_X(i) if ((i) < columns) ol_store_f_n(to + (i) * ts, r[i], rows);
+  OL_EACH(OL_X)
+#undef OL_X
+}
 `;
 
 /** The whole prelude. The text before it must define OL_LANES. */
-export const PRELUDE = [TYPES, MASKS, FLOATS, INTEGERS, MEMORY, ACROSS].join('');
+export const PRELUDE = [TYPES, MASKS, FLOATS, INTEGERS, MEMORY, ACROSS, TRANSPOSE].join('');
