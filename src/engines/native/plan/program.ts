@@ -19,7 +19,12 @@ export type Place =
       /** In bytes. */
       readonly offset: number;
     }
-  | { readonly arena: 'table'; readonly table: number };
+  | {
+      readonly arena: 'table';
+      readonly table: number;
+      /** In bytes. */
+      readonly offset: number;
+    };
 
 /** Elements of a value: element (i₀, i₁, …) lies at Σ i·strides, in elements from the place. Padding is never read. */
 export interface Layout {

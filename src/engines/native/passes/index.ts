@@ -1,0 +1,14 @@
+import type { Graph } from '../../../graph/ir';
+import { optimise, runPasses, simplify } from '../../../graph/passes';
+import { broadcastLate } from './broadcast-late';
+import { columns } from './columns';
+import { masksFromResults } from './masks';
+import { sharedFeatures } from './shared-features';
+
+export { broadcastLate, columns, masksFromResults, sharedFeatures };
+
+/** The graph as compiled engines run it: optimised, and rewritten where computing less or keeping less pays. */
+export function optimiseForWindows(graph: Graph): Graph {
+  const spread = simplify(runPasses(optimise(graph), [broadcastLate, columns, sharedFeatures, broadcastLate]));
+  return simplify(runPasses(spread, [masksFromResults]));
+}

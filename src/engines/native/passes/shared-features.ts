@@ -1,0 +1,96 @@
+import type { GraphBuilder } from '../../../graph/builder';
+import type { NodeOf, ValueId } from '../../../graph/ir';
+import { rewriteGraph, type Pass } from '../../../graph/passes';
+
+interface Part {
+  readonly id: ValueId;
+  /** First column, and how many. */
+  readonly begin: number;
+  readonly columns: number;
+  /** The one row that all rows are, [1, columns]. */
+  readonly row?: ValueId;
+}
+
+/** The row that a [rows, columns] value repeats, as [1, columns]. */
+function sharedRow(builder: GraphBuilder, id: ValueId): ValueId | undefined {
+  const node = builder.node(id);
+  if (node.op !== 'broadcast') return undefined;
+  const [operand] = node.inputs;
+  const { shape } = builder.type(operand);
+  if (shape.length === 2 && shape[0] !== 1) return undefined;
+  return builder.broadcast(builder.reshape(operand, [1, shape.at(-1) ?? 1]), [1, node.type.shape[1]]);
+}
+
+/**
+ * [features of each row, features that all rows share]·W splits: the shared part is one row, computed once. So the time
+ * features of a per-parameter optimizer cost nothing a parameter.
+ */
+function split(builder: GraphBuilder, node: NodeOf<'matmul'>): ValueId | undefined {
+  const [a, w] = node.inputs;
+  const features = builder.node(a);
+  if (node.attributes.transposeA || features.op !== 'concat' || features.attributes.axis !== 1) return undefined;
+  if (features.type.shape.length !== 2 || features.type.shape[0] === 1) return undefined;
+  let begin = 0;
+  const parts = features.inputs.map((id): Part => {
+    const columns = builder.shape(id)[1];
+    const row = sharedRow(builder, id);
+    const part = { id, begin, columns, ...(row === undefined ? {} : { row }) };
+    begin += columns;
+    return part;
+  });
+  const shared = parts.filter(({ row }) => row !== undefined);
+  const own = parts.filter(({ row }) => row === undefined);
+  if (shared.length === 0) return undefined;
+
+  const depthAxis = node.attributes.transposeB ? 1 : 0;
+  const joined = (ids: readonly ValueId[], axis: number): ValueId =>
+    ids.length === 1 ? ids[0] : builder.emit('concat', ids, { axis });
+  /** The rows of W that belong to these parts; neighbours in one piece. */
+  const weights = (of: readonly Part[]): ValueId => {
+    const runs: { begin: number; columns: number }[] = [];
+    for (const { begin: from, columns } of of) {
+      const last = runs.at(-1);
+      if (last !== undefined && last.begin + last.columns === from) last.columns += columns;
+      else runs.push({ begin: from, columns });
+    }
+    const { shape } = builder.type(w);
+    const pieces = runs.map(({ begin: from, columns }) =>
+      builder.emit('slice', [w], {
+        begin: shape.map((_, axis) => (axis === depthAxis ? from : 0)),
+        size: shape.map((extent, axis) => (axis === depthAxis ? columns : extent)),
+        strides: [1, 1],
+      }),
+    );
+    return joined(pieces, depthAxis);
+  };
+  const once = builder.emit(
+    'matmul',
+    [
+      joined(
+        shared.map(({ row }) => row!),
+        1,
+      ),
+      weights(shared),
+    ],
+    node.attributes,
+  );
+  const spread = builder.broadcast(once, node.type.shape);
+  if (own.length === 0) return spread;
+  const each = builder.emit(
+    'matmul',
+    [
+      joined(
+        own.map(({ id }) => id),
+        1,
+      ),
+      weights(own),
+    ],
+    node.attributes,
+  );
+  return builder.op('add', each, spread);
+}
+
+export const sharedFeatures: Pass = {
+  name: 'shared-features',
+  run: (graph) => rewriteGraph(graph, (builder, node) => (node.op === 'matmul' ? split(builder, node) : undefined)),
+};

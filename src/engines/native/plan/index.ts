@@ -1,0 +1,162 @@
+/** A traced problem becomes a program: passes, mode, groups, layouts, order, places, kernels. */
+import type { Graph, ValueId } from '../../../graph/ir';
+import { optimiseForWindows } from '../passes';
+import type { StateLeaf, TracedProblem } from '../../../graph/program';
+import { chooseMode, lowerLaneMajor, type Mode } from '../lower/lanes';
+import type { Target } from '../nest/ir';
+import { analyse, type Analysis } from './analysis';
+import { align } from './arena';
+import { fuse } from './fuse';
+import { planFunction, type Bound, type Goal } from './function';
+import type { Grouping } from './groups';
+import { chooseLayouts } from './layouts';
+import { baseOf, seenThrough } from './memory';
+import type { Layout, NativeProgram, ParticleMajorProgram, PlannedFunction, StateRecord } from './program';
+import { Tables } from './tables';
+import { bytesOf, denseLayout, spanOf } from './views';
+
+export interface LoweringOptions {
+  /** Overrides the cost rule of `chooseMode`. */
+  readonly mode?: Mode;
+}
+
+/** @param traced With graphs as traced; the passes run here. */
+export function lowerProgram(traced: TracedProblem, target: Target, options: LoweringOptions = {}): NativeProgram {
+  const ready: TracedProblem = {
+    ...traced,
+    init: optimiseForWindows(traced.init),
+    step: optimiseForWindows(traced.step),
+    ...(traced.finish === undefined ? {} : { finish: optimiseForWindows(traced.finish) }),
+  };
+  const mode = options.mode ?? chooseMode(ready);
+  return mode === 'lane-major' ? lowerLaneMajor(ready, target) : planParticleMajor(ready, target);
+}
+
+interface Part {
+  readonly grouping: Grouping;
+  readonly inputs: ReadonlyMap<string, ValueId>;
+}
+
+function partOf(graph: Graph, hoist: boolean): Part {
+  const inputs = new Map<string, ValueId>();
+  for (const id of graph.inputs) {
+    const node = graph.nodes[id];
+    if (node.op === 'input') inputs.set(node.attributes.name, id);
+  }
+  return { grouping: fuse(analyse(graph, hoist)), inputs };
+}
+
+function planParticleMajor(traced: TracedProblem, target: Target): ParticleMajorProgram {
+  const tables = new Tables();
+  const step = partOf(traced.step, true);
+  const others = [partOf(traced.init, false), ...(traced.finish === undefined ? [] : [partOf(traced.finish, false)])];
+
+  const leafOf = new Map(traced.state.map(({ path }, leaf) => [`state.${path}`, leaf]));
+  const leafLayouts = stateLayouts(traced.state, step, others, target);
+  let bytes = 0;
+  const records = leafLayouts.map((layout) => {
+    const offset = bytes;
+    bytes += align(spanOf(layout) * bytesOf(layout.memory));
+    return { offset, layout };
+  });
+  const state: StateRecord = { leaves: records, bytes };
+
+  const bind = ({ grouping }: Part): Bound[] => {
+    const { graph } = grouping.analysis;
+    return graph.inputs.map((id): Bound => {
+      const node = graph.nodes[id];
+      const name = node.op === 'input' ? node.attributes.name : '';
+      const leaf = leafOf.get(name);
+      if (leaf !== undefined) {
+        const { offset, layout } = state.leaves[leaf];
+        return { place: { arena: 'state', offset }, layout, leaf };
+      }
+      const layout = denseLayout(node.type);
+      if (name === 't') return { place: { arena: 't', offset: 0 }, layout };
+      const theta = traced.theta.leaves.find(({ path }) => `theta.${path}` === name);
+      return { place: { arena: 'theta', offset: 4 * (theta?.offset ?? 0) }, layout };
+    });
+  };
+  const stateGoals = state.leaves.map(({ offset, layout }, leaf): Goal => ({
+    place: { arena: 'state', offset },
+    layout,
+    leaf,
+  }));
+  const resultGoals = (graph: Graph, from: number): Goal[] =>
+    graph.outputs
+      .slice(from)
+      .map((id, i): Goal => ({ place: { arena: 'result', offset: 4 * i }, layout: denseLayout(graph.nodes[id].type) }));
+
+  const plan = (part: Part, outputs: readonly Goal[]): PlannedFunction => {
+    const inputs = bind(part);
+    const { grouping } = part;
+    const layouts = chooseLayouts({ grouping, target, ...constraints(grouping.analysis, inputs, outputs), tied: [] });
+    return planFunction({ grouping, target, tables, inputs, outputs, layouts });
+  };
+  const [init, finish] = others;
+  return {
+    mode: 'particle-major',
+    target,
+    thetaSize: traced.theta.size,
+    state,
+    tables: tables.list,
+    init: plan(init, stateGoals),
+    step: plan(step, [...stateGoals, ...resultGoals(traced.step, stateGoals.length)]),
+    ...(finish === undefined || traced.finish === undefined
+      ? {}
+      : { finish: plan(finish, resultGoals(traced.finish, 0)) }),
+  };
+}
+
+/** Layouts of what lies in memory beforehand, and of where outputs go. */
+function constraints(
+  { graph, status }: Analysis,
+  inputs: readonly Bound[],
+  outputs: readonly Goal[],
+): { readonly fixed: ReadonlyMap<ValueId, Layout>; readonly preferred: ReadonlyMap<ValueId, Layout> } {
+  const fixed = new Map<ValueId, Layout>();
+  graph.nodes.forEach((node, id) => {
+    if (status[id] === 'resident') fixed.set(id, denseLayout(node.type));
+  });
+  inputs.forEach(({ layout }, position) => fixed.set(graph.inputs[position], layout));
+  const preferred = new Map<ValueId, Layout>();
+  outputs.forEach(({ layout }, position) => {
+    const id = graph.outputs[position];
+    if (status[id] === 'computed' && !preferred.has(id)) preferred.set(id, layout);
+  });
+  return { fixed, preferred };
+}
+
+/** The step decides how the state lies, among the layouts under which every function can view it. */
+function stateLayouts(leaves: readonly StateLeaf[], step: Part, others: readonly Part[], target: Target): Layout[] {
+  const { grouping } = step;
+  const { analysis } = grouping;
+  const { graph, status } = analysis;
+  const fixed = new Map<ValueId, Layout>();
+  graph.nodes.forEach((node, id) => {
+    const isState = node.op === 'input' && node.attributes.name.startsWith('state.');
+    if (status[id] === 'resident' && !isState) fixed.set(id, denseLayout(node.type));
+  });
+  const inputs = leaves.map(({ path }) => step.inputs.get(`state.${path}`)!);
+  const leafNumbers = new Map(inputs.map((id, leaf) => [id, leaf]));
+  const tied = leaves.flatMap((_, leaf): [ValueId, ValueId][] =>
+    status[graph.outputs[leaf]] === 'computed' ? [[inputs[leaf], graph.outputs[leaf]]] : [],
+  );
+  const suits = (id: ValueId, layout: Layout): boolean => {
+    const leaf = leafNumbers.get(id);
+    if (leaf === undefined) return true;
+    return others.every((part) => {
+      const input = part.inputs.get(`state.${leaves[leaf].path}`);
+      if (input === undefined) return true;
+      const other = part.grouping.analysis;
+      return other.graph.nodes.every(
+        (_, view) =>
+          other.status[view] !== 'view' ||
+          baseOf(other, view) !== input ||
+          seenThrough(other, view, layout) !== undefined,
+      );
+    });
+  };
+  const layouts = chooseLayouts({ grouping, target, fixed, preferred: new Map(), suits, tied });
+  return inputs.map((id) => layouts.get(id)!);
+}
