@@ -1,0 +1,191 @@
+import * as fc from 'fast-check';
+import { GraphBuilder } from '../../src/graph/builder';
+import { interpret, stepContext, type Value } from '../../src/graph/interpreter';
+import type { Graph, OpName, ValueId } from '../../src/graph/ir';
+import { runPasses, simplify } from '../../src/graph/passes';
+import { printGraph } from '../../src/graph/print';
+import {
+  broadcastLate,
+  columns,
+  masksFromResults,
+  optimiseForWindows,
+  sharedFeatures,
+} from '../../src/engines/native/passes';
+import { contextOf, randomGraphs } from '../support/random-graph';
+
+const CONTEXT = stepContext(1, 2, 3, 4);
+const f32 = (...shape: number[]) => ({ shape, dtype: 'float32' as const });
+
+function ops(graph: Graph, op: OpName): number {
+  return graph.nodes.filter((node) => node.op === op).length;
+}
+
+function expectSameBits(actual: readonly Value[], expected: readonly Value[]): void {
+  actual.forEach((value, i) => {
+    expect(Array.from(value)).toEqual(Array.from(expected[i]));
+  });
+}
+
+test.each([broadcastLate, columns, masksFromResults, sharedFeatures])(
+  '$name preserves every bit of random graphs',
+  (pass) => {
+    // No random graph has a product of joined features, whose sums `shared-features` reorders.
+    fc.assert(
+      fc.property(randomGraphs({ domain: 'any' }), (random) => {
+        const context = contextOf(random);
+        const after = runPasses(random.graph, [pass]);
+        expectSameBits(interpret(after, random.feeds, context), interpret(random.graph, random.feeds, context));
+      }),
+      { numRuns: 150, seed: 7 },
+    );
+  },
+);
+
+describe('masks-from-results', () => {
+  const rectifier = (limit: number): Graph => {
+    const b = new GraphBuilder('relu');
+    const x = b.input('x', f32(6));
+    const back = b.input('back', f32(6));
+    const zero = b.fill(limit, [6]);
+    const mask = b.op('le', x, zero);
+    const h = b.op('select', mask, zero, x);
+    return b.finish([h, b.op('select', mask, b.fill(0, [6]), back)]);
+  };
+  const feeds = [Float64Array.of(-1, 0, 2, NaN, Infinity, 1e-30), Float64Array.of(1, 2, 3, 4, 5, 6)];
+
+  test('the backward mask reads the activation; the value stays, for NaN too', () => {
+    const graph = simplify(runPasses(rectifier(0), [masksFromResults]));
+    // A second comparison, of the result: the first one is the rectifier's own.
+    expect(ops(graph, 'le')).toBe(2);
+    const h = graph.outputs[0];
+    expect(graph.nodes.some((node) => node.op === 'le' && node.inputs[0] === h)).toBe(true);
+    expectSameBits(interpret(graph, feeds, CONTEXT), [
+      Float64Array.of(0, 0, 2, NaN, Infinity, 1e-30),
+      Float64Array.of(0, 0, 3, 4, 5, 6),
+    ]);
+  });
+
+  test('a limit that is NaN is left alone', () => {
+    const graph = runPasses(rectifier(NaN), [masksFromResults]);
+    expect(ops(graph, 'le')).toBe(1);
+  });
+});
+
+describe('broadcast-late', () => {
+  test('what all rows share is computed once', () => {
+    const b = new GraphBuilder('g');
+    const x = b.input('x', f32(4, 3));
+    const row = b.broadcast(b.input('row', f32(3)), [4, 3]);
+    const scale = b.broadcast(b.input('scale', f32()), [4, 3]);
+    const graph = runPasses(b.finish([b.op('add', x, b.op('exp', b.op('mul', row, scale)))]), [broadcastLate]);
+    const shapes = graph.nodes.filter(({ op }) => op === 'mul' || op === 'exp').map(({ type }) => type.shape);
+    expect(shapes).toEqual([[3], [3]]);
+    const feeds = [new Float64Array(12).fill(1), Float64Array.of(0, 1, 2), Float64Array.of(2)];
+    const e = [1, Math.exp(2), Math.exp(4)].map((y) => 1 + y);
+    expectSameBits(interpret(graph, feeds, CONTEXT), [Float64Array.of(...e, ...e, ...e, ...e)]);
+  });
+});
+
+describe('shared-features', () => {
+  /** Columns u [5,1] and v [5,1] of the rows' own, s [2] shared by all, in this order of the parts. */
+  const build = (order: string, transposeB: boolean): Graph => {
+    const b = new GraphBuilder('g');
+    const parts: Record<string, ValueId> = {
+      u: b.input('u', f32(5, 1)),
+      v: b.input('v', f32(5, 1)),
+      s: b.broadcast(b.input('s', f32(2)), [5, 2]),
+    };
+    const w = b.input('w', transposeB ? f32(3, 4) : f32(4, 3));
+    const joined = b.emit(
+      'concat',
+      [...order].map((name) => parts[name]),
+      { axis: 1 },
+    );
+    return b.finish([b.emit('matmul', [joined, w], { transposeA: false, transposeB })]);
+  };
+  const integers = (n: number, from: number): Float64Array => Float64Array.from({ length: n }, (_, i) => from + i);
+  // Small whole numbers, so that the order of summation does not matter.
+  const feeds = [integers(5, 1), integers(5, -3), integers(2, 7), integers(12, -6)];
+
+  test.each(
+    ['uvs', 'svu', 'usv', 's'.concat('uv')].flatMap((order) => [false, true].map((flag) => [order, flag] as const)),
+  )('parts %s, second operand transposed: %s', (order, flag) => {
+    const graph = build(order, flag);
+    const split = simplify(runPasses(graph, [sharedFeatures]));
+    const products = split.nodes.filter(({ op }) => op === 'matmul').map(({ type }) => type.shape);
+    expect(products).toEqual([
+      [1, 3],
+      [5, 3],
+    ]);
+    expectSameBits(interpret(split, feeds, CONTEXT), interpret(graph, feeds, CONTEXT));
+  });
+});
+
+describe('columns', () => {
+  test('a network over the elements of a tensor is surrounded by columns', () => {
+    const b = new GraphBuilder('g');
+    const p = b.input('p', f32(2, 3));
+    const g = b.input('g', f32(2, 3));
+    const w = b.input('w', f32(2, 1));
+    const scaled = b.op('mul', g, b.fill(2, [2, 3]));
+    const features = b.emit('concat', [b.reshape(scaled, [6, 1]), b.reshape(p, [6, 1])], { axis: 1 });
+    const out = b.reshape(b.emit('matmul', [features, w], { transposeA: false, transposeB: false }), [2, 3]);
+    const graph = simplify(runPasses(b.finish([b.op('sub', p, b.op('exp', out))]), [columns]));
+    for (const op of ['mul', 'exp', 'sub'] as const) {
+      expect(graph.nodes.filter((node) => node.op === op).map(({ type }) => type.shape)).toEqual([[6, 1]]);
+    }
+    const feeds = [Float64Array.of(1, 2, 3, 4, 5, 6), Float64Array.of(0, 1, 0, -1, 0, 1), Float64Array.of(0.5, 0)];
+    const expected = [1, 2, 3, 4, 5, 6].map((x, i) => x - Math.exp([0, 1, 0, -1, 0, 1][i]));
+    expectSameBits(interpret(graph, feeds, CONTEXT), [Float64Array.from(expected)]);
+  });
+
+  test('a value that something else reads as well keeps its shape', () => {
+    const b = new GraphBuilder('g');
+    const x = b.input('x', f32(2, 3));
+    const twice = b.op('add', x, x);
+    const graph = runPasses(b.finish([b.reshape(twice, [6, 1]), twice]), [columns]);
+    expect(graph.nodes.filter(({ op }) => op === 'add').map(({ type }) => type.shape)).toEqual([[2, 3]]);
+  });
+});
+
+test('all passes together keep values of random graphs to rounding', () => {
+  fc.assert(
+    fc.property(randomGraphs({ domain: 'tame' }), (random) => {
+      const context = contextOf(random);
+      const got = interpret(optimiseForWindows(random.graph), random.feeds, context);
+      interpret(random.graph, random.feeds, context).forEach((expected, i) => {
+        // float64 throughout; sums of at most some hundred terms of moderate size.
+        expected.forEach((x, j) => {
+          expect(Math.abs(got[i][j] - x)).toBeLessThanOrEqual(1e-9 * Math.max(1, Math.abs(x)));
+        });
+      });
+    }),
+    { numRuns: 150, seed: 8 },
+  );
+});
+
+test('a printed pipeline of the smallest network step', () => {
+  // Why: the backward mask comes from the activation, so that the pre-activation is never stored.
+  const b = new GraphBuilder('step');
+  const x = b.input('x', f32(4, 3));
+  const w = b.input('w', f32(3, 2));
+  const pre = b.emit('matmul', [x, w], { transposeA: false, transposeB: false });
+  const zero = b.zeros(f32(4, 2));
+  const mask = b.op('le', pre, zero);
+  const h = b.op('select', mask, zero, pre);
+  const back = b.op('select', mask, zero, h);
+  const graph = b.finish([b.emit('matmul', [x, back], { transposeA: true, transposeB: false })]);
+  expect(printGraph(optimiseForWindows(graph))).toMatchInlineSnapshot(`
+    "step(%0 x: float32[4,3], %1 w: float32[3,2]) {
+      %2 = matmul(%0, %1) transposeA=false transposeB=false : float32[4,2]
+      %3 = constant 0 : float32[]
+      %4 = broadcast(%3) : float32[4,2]
+      %5 = le(%2, %4) : bool[4,2]
+      %6 = select(%5, %4, %2) : float32[4,2]
+      %7 = le(%6, %4) : bool[4,2]
+      %8 = select(%7, %4, %6) : float32[4,2]
+      %9 = matmul(%0, %8) transposeA=true transposeB=false : float32[3,2]
+      return %9
+    }"
+  `);
+});
