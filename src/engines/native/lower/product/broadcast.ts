@@ -1,12 +1,36 @@
 /**
  * The broadcast form: columns lie in lanes. A tile of r rows by c vectors is accumulated over k; a step loads c vectors of
  * the right operand and splats r elements of the left one. Tiles of one group of columns follow one another, so that its
- * panel of the right operand stays in the cache.
+ * panel of the right operand stays in the cache; where it would not, k is gone through in blocks, and sums between blocks
+ * lie in memory.
  */
-import { f32, fma, index, shiftIndex } from '../../nest/builder';
+import { addIndex, f32, fma, index, loadVector, scaleIndex, shiftIndex } from '../../nest/builder';
 import type { Expr, Index, Read } from '../../nest/ir';
-import { elementOf, finishBlock, tiles, vectorOf, type Matrix, type ProductContext } from './context';
+import { elementOf, finishBlock, range, tiles, vectorOf, type Matrix, type ProductContext } from './context';
 import type { ColumnGroup } from './cost';
+
+/** Rows whose sums lie in memory between blocks of k: few enough to stay in the cache. */
+const ROWS_OF_BLOCK = 128;
+
+/** Bytes of what a tile's epilogue brings in and writes, in all tiles, from which on it is worth asking for early. */
+const PREFETCHED_BYTES = 64 * 1024;
+
+/** Elements of a cache line. */
+const LINE = 16;
+
+/** A group of columns: `columns` vectors from `column` on, of which the last has `last` elements. */
+interface Panel {
+  readonly right: Matrix;
+  /** Elements of a vector, or 1 to do without vectors. */
+  readonly width: number;
+  readonly column: Index;
+  readonly columns: number;
+  readonly last: number;
+  /** Rows of a tile. */
+  readonly rows: number;
+  /** Steps of k of a block. */
+  readonly block: number;
+}
 
 /** `width`: elements of a vector, or 1 to do without vectors. The right operand may have been packed. */
 export function broadcastForm(
@@ -17,106 +41,160 @@ export function broadcastForm(
 ): void {
   const { builder, roles } = context;
   let first = 0;
-  groups.forEach(({ count, columns, rows }, number) => {
+  groups.forEach(({ count, columns, rows, block }, number) => {
     const wide = columns * width;
     const start = first;
     first += count * wide;
     // The last vector may be a part of one; its group is written by itself.
-    const rest = number === groups.length - 1 ? roles.columns - (first - width) : width;
-    const whole = rest === width ? count : count - 1;
+    const last = number === groups.length - 1 ? roles.columns - (first - width) : width;
+    const whole = last === width ? count : count - 1;
+    const shared = { right, width, columns, rows, block };
     builder.loop(
       whole * wide,
       (column) => {
-        panel(context, right, width, shiftIndex(column, start), columns, rows, width);
+        panel(context, { ...shared, column: shiftIndex(column, start), last: width });
       },
       { step: wide, prefix: 'n' },
     );
-    if (whole < count) panel(context, right, width, index(start + whole * wide), columns, rows, rest);
+    if (whole < count) panel(context, { ...shared, column: index(start + whole * wide), last });
   });
 }
 
-/** One group of columns, all rows. `last`: elements of the last vector. */
-function panel(
-  context: ProductContext,
-  right: Matrix,
-  width: number,
-  column: Index,
-  columns: number,
-  rows: number,
-  last: number,
-): void {
-  tiles(
-    context.builder,
-    context.roles.rows,
-    rows,
-    (row, high) => {
-      tile(context, right, width, row, high, column, columns, last);
-    },
-    'm',
-  );
-}
-
-function tile(
-  context: ProductContext,
-  right: Matrix,
-  width: number,
-  row: Index,
-  rows: number,
-  column: Index,
-  columns: number,
-  last: number,
-): void {
-  const { builder, roles, left, epilogue } = context;
-  const vector = width > 1;
-  const sums = matrix(rows, columns, () => builder.var(f32(0), vector ? 'vector' : 'scalar', 'a'));
-  builder.loop(
-    roles.depth,
-    (k) => {
-      const held = range(columns).map((c): Expr => {
-        const at = shiftIndex(column, c * width);
-        if (!vector) return builder.let(elementOf(right, at, k), 'b');
-        return builder.let(vectorOf(right, at, k, 'outer', c === columns - 1 ? partial(last, width) : undefined), 'b');
-      });
-      for (const r of range(rows)) {
-        const splat = builder.let(elementOf(left, shiftIndex(row, r), k), 's');
-        range(columns).forEach((c) => {
-          builder.set(sums[r][c], fma(splat, held[c], sums[r][c]));
-        });
-      }
-    },
-    { prefix: 'k' },
-  );
-
-  if (vector && epilogue.expensive) {
-    const block = builder.local('f32', rows * columns * width, 'tile');
-    sums.forEach((of, r) => {
-      of.forEach((sum, c) => {
-        builder.storeVector(block, 'f32', index((r * columns + c) * width), sum);
-      });
+function panel(context: ProductContext, of: Panel): void {
+  const { builder, roles } = context;
+  if (of.block >= roles.depth) {
+    tiles(builder, roles.rows, of.rows, 'm', (row, rows) => {
+      wholeTile(context, of, row, rows);
     });
-    finishBlock(context, { buffer: block, stride: columns * width }, row, rows, column, (columns - 1) * width + last);
     return;
   }
-  sums.forEach((of, r) => {
-    of.forEach((sum, c) => {
-      const count = vector && c === columns - 1 ? partial(last, width) : undefined;
-      epilogue.store(sum, shiftIndex(row, r), shiftIndex(column, c * width), {
-        width: vector ? 'vector' : 'scalar',
-        count,
+  const stride = of.columns * of.width;
+  const high = Math.min(roles.rows, Math.max(1, Math.floor(ROWS_OF_BLOCK / of.rows)) * of.rows);
+  tiles(builder, roles.rows, high, 'o', (start, height) => {
+    const sums = builder.local('f32', height * stride, 'sums');
+    builder.loop(
+      height * stride,
+      (at) => {
+        builder.storeVector(sums, 'f32', at, f32(0));
+      },
+      { step: of.width, prefix: 'z' },
+    );
+    tiles(builder, roles.depth, of.block, 'b', (k, steps) => {
+      tiles(builder, height, of.rows, 'm', (row, rows) => {
+        blockTile(context, of, addIndex(start, row), rows, k, steps, { buffer: sums, origin: row, stride });
       });
     });
+    finishBlock(context, { buffer: sums, stride }, start, height, of.column, (of.columns - 1) * of.width + of.last);
+  });
+}
+
+/** All of k, and the epilogue. */
+function wholeTile(context: ProductContext, of: Panel, row: Index, rows: number): void {
+  const { builder, roles, epilogue } = context;
+  const { width, columns, column, last } = of;
+  const vector = width > 1;
+  const sums = range(rows).map(() => range(columns).map(() => builder.var(f32(0), vector ? 'vector' : 'scalar', 'a')));
+  const all = (callback: (sum: Read, r: number, c: number) => void): void => {
+    sums.forEach((of, r) => {
+      of.forEach((sum, c) => {
+        callback(sum, r, c);
+      });
+    });
+  };
+  const streamed = 4 * roles.rows * roles.columns * epilogue.streams.length;
+  if (vector && streamed > PREFETCHED_BYTES && roles.depth >= 2 * rows) {
+    // One row of the tile's lines after another, so that the requests do not queue up.
+    const steps = Math.floor(roles.depth / rows);
+    builder.loop(
+      rows,
+      (r) => {
+        for (let c = 0; c < columns * width; c += LINE) epilogue.prefetch(addIndex(row, r), shiftIndex(column, c));
+        builder.loop(
+          steps,
+          (k) => {
+            step(context, of, row, addIndex(scaleIndex(r, steps), k), sums);
+          },
+          { prefix: 'k' },
+        );
+      },
+      { prefix: 'p' },
+    );
+    builder.loop(
+      roles.depth - rows * steps,
+      (k) => {
+        step(context, of, row, shiftIndex(k, rows * steps), sums);
+      },
+      { prefix: 'k' },
+    );
+  } else {
+    builder.loop(
+      roles.depth,
+      (k) => {
+        step(context, of, row, k, sums);
+      },
+      { prefix: 'k' },
+    );
+  }
+
+  if (vector && epilogue.expensive) {
+    const buffer = builder.local('f32', rows * columns * width, 'tile');
+    all((sum, r, c) => {
+      builder.storeVector(buffer, 'f32', index((r * columns + c) * width), sum);
+    });
+    finishBlock(context, { buffer, stride: columns * width }, row, rows, column, (columns - 1) * width + last);
+    return;
+  }
+  all((sum, r, c) => {
+    const count = c === columns - 1 && last < width ? last : undefined;
+    const span = vector ? ({ width: 'vector', count } as const) : ({ width: 'scalar' } as const);
+    epilogue.store(sum, shiftIndex(row, r), shiftIndex(column, c * width), span);
   });
   epilogue.leave();
 }
 
-function partial(elements: number, width: number): number | undefined {
-  return elements === width ? undefined : elements;
+/** Some steps of k, added to sums in memory. */
+function blockTile(
+  context: ProductContext,
+  of: Panel,
+  row: Index,
+  rows: number,
+  start: Index,
+  steps: number,
+  block: { readonly buffer: string; readonly origin: Index; readonly stride: number },
+): void {
+  const { builder } = context;
+  const at = (r: number, c: number): Index =>
+    shiftIndex(scaleIndex(block.origin, block.stride), r * block.stride + c * of.width);
+  const sums = range(rows).map((r) =>
+    range(of.columns).map((c) => builder.var(loadVector(block.buffer, 'f32', at(r, c)), 'vector', 'a')),
+  );
+  builder.loop(
+    steps,
+    (k) => {
+      step(context, of, row, addIndex(start, k), sums);
+    },
+    { prefix: 'k' },
+  );
+  sums.forEach((row, r) => {
+    row.forEach((sum, c) => {
+      builder.storeVector(block.buffer, 'f32', at(r, c), sum);
+    });
+  });
 }
 
-function matrix(rows: number, columns: number, make: () => Read): Read[][] {
-  return range(rows).map(() => range(columns).map(make));
-}
-
-function range(length: number): number[] {
-  return Array.from({ length }, (_, i) => i);
+/** Adds what one k contributes to a tile. */
+function step(context: ProductContext, of: Panel, row: Index, k: Index, sums: readonly (readonly Read[])[]): void {
+  const { builder, left } = context;
+  const { right, width, column, columns, last } = of;
+  const held = range(columns).map((c): Expr => {
+    const at = shiftIndex(column, c * width);
+    if (width === 1) return builder.let(elementOf(right, at, k), 'b');
+    return builder.let(vectorOf(right, at, k, 'outer', c === columns - 1 && last < width ? last : undefined), 'b');
+  });
+  sums.forEach((of, r) => {
+    const splat = builder.let(elementOf(left, shiftIndex(row, r), k), 's');
+    of.forEach((sum, c) => {
+      builder.set(sum, fma(splat, held[c], sum));
+    });
+  });
 }

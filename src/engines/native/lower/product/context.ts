@@ -39,9 +39,10 @@ export function tiles(
   builder: NestBuilder,
   extent: number,
   size: number,
-  write: (first: Index, size: number) => void,
   prefix: string,
+  write: (first: Index, size: number) => void,
 ): void {
+  if (extent === 0) return;
   const full = Math.floor(extent / size);
   builder.loop(
     full * size,
@@ -72,7 +73,7 @@ export function finishBlock(
     (r) => {
       const at = scaleIndex(r, block.stride);
       const vector = (c: Index, count?: number): void => {
-        const raw = builder.let(loadVector(block.buffer, 'f32', addIndex(at, c)));
+        const raw = builder.let(loadVector(block.buffer, 'f32', addIndex(at, c), { count }));
         epilogue.store(raw, addIndex(row, r), addIndex(column, c), { width: 'vector', count });
         epilogue.leave();
       };
@@ -81,4 +82,8 @@ export function finishBlock(
     },
     { prefix: 'r' },
   );
+}
+
+export function range(length: number): number[] {
+  return Array.from({ length }, (_, i) => i);
 }

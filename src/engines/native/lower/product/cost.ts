@@ -3,7 +3,8 @@
  *
  * - A step of a tile of r×c vector accumulators costs the largest of its fused multiply-adds (two a cycle), its loads (two
  *   a cycle: c vectors, r splats), the latency of one chain (four cycles), and what a vector operand that exceeds L1 brings
- *   from L2 (32 bytes a cycle). Tiles are those that fit the registers: r·c + min(r, c) + 1.
+ *   from L2 (two bytes a lane and cycle). Tiles are those that fit the registers: accumulators, the vectors held, one for
+ *   what is loaded, and one spare (without it GCC loads what should be held once for each use).
  * - A tile costs some cycles to start, and two a vector stored (one an element if what is stored does not lie along the
  *   lanes). A horizontal sum of four vectors costs ten cycles.
  * - A vector load with a stride costs one and a half load a lane. Copying an operand costs one cycle a vector; transposing
@@ -20,7 +21,10 @@ const TILE_START = 12;
 const STORE = 2;
 const SUM_OF_FOUR = 10;
 const L1_BYTES = 24 * 1024;
-const L2_BYTES_PER_CYCLE = 32;
+/** Of a block of a panel. */
+const PANEL_BYTES = 20 * 1024;
+/** A cycle, for each lane of a vector. */
+const L2_BYTES = 2;
 const LARGEST_TILE = 14;
 
 /** How the right operand gets into lanes: as it lies, by strided loads, or from a copy. */
@@ -50,6 +54,8 @@ export interface ColumnGroup {
   readonly count: number;
   readonly columns: number;
   readonly rows: number;
+  /** Steps of k after which the next tile has its turn; all, or so many that the group's panel stays in L1. */
+  readonly block: number;
 }
 
 /** The cheapest plan. */
@@ -75,9 +81,9 @@ function packings({ right }: Roles, allowed: boolean): Packing[] {
   return right.depth === 1 ? ['strided', 'transpose'] : ['strided', 'copy'];
 }
 
-/** Vectors of a panel that all tiles of a group of columns read. */
-function panelCost(vectors: number, bytes: number, depth: number): number {
-  return vectors * bytes * depth > L1_BYTES ? (vectors * bytes) / L2_BYTES_PER_CYCLE : 0;
+/** Cycles of a step for bringing that many vectors, if what they are part of is so large. */
+function panelCost(vectors: number, bytes: number): number {
+  return bytes > L1_BYTES ? (4 * vectors) / L2_BYTES : 0;
 }
 
 function planBroadcast(roles: Roles, target: Target, packing: Packing): ProductPlan {
@@ -88,13 +94,13 @@ function planBroadcast(roles: Roles, target: Target, packing: Packing): ProductP
   const store = roles.resultStride === 1 ? STORE : lanes;
 
   const tileCycles = (r: number, c: number): number => {
-    const step = Math.max((r * c) / 2, (r + c * load) / 2, LATENCY, panelCost(c, 4 * lanes, depth));
+    const step = Math.max((r * c) / 2, (r + c * load) / 2, LATENCY, panelCost(c, 4 * lanes * c * depth));
     return TILE_START + depth * step + r * c * store;
   };
   const columnCycles = (c: number): { rows: number; cycles: number } =>
     cheapest(
       range(1, Math.min(Math.max(rows, 1), LARGEST_TILE))
-        .filter((r) => fits(r, c, registers))
+        .filter((r) => fits(r * c + c, registers))
         .map((r) => ({
           rows: r,
           cycles: Math.floor(rows / r) * tileCycles(r, c) + (rows % r > 0 ? tileCycles(rows % r, c) : 0),
@@ -111,7 +117,7 @@ function planBroadcast(roles: Roles, target: Target, packing: Packing): ProductP
     ]) {
       if (many === 0 || wide === 0) continue;
       const best = columnCycles(wide);
-      groups.push({ count: many, columns: wide, rows: best.rows });
+      groups.push({ count: many, columns: wide, rows: best.rows, block: blockOf(roles, wide * lanes, best.rows) });
       cycles += many * best.cycles;
     }
     return { groups, cycles };
@@ -125,6 +131,14 @@ function planBroadcast(roles: Roles, target: Target, packing: Packing): ProductP
     packing,
     cycles: cycles + packingCost(roles, lanes, packing),
   };
+}
+
+/** Blocks of equal size if such there are, else the last one is shorter. */
+function blockOf({ rows, depth }: Roles, width: number, tileRows: number): number {
+  if (4 * width * depth <= L1_BYTES || rows <= 2 * tileRows) return depth;
+  const fewest = Math.ceil((4 * width * depth) / PANEL_BYTES);
+  const blocks = range(fewest, fewest + 3).find((count) => depth % count === 0) ?? fewest;
+  return Math.ceil(depth / blocks);
 }
 
 function packingCost({ columns, depth }: Roles, lanes: number, packing: Packing): number {
@@ -141,8 +155,8 @@ function planScalar(roles: Roles, target: Target): ProductPlan {
     const r = Math.max(1, Math.min(rows, Math.floor((target.registers - 1 - c) / c), 4));
     const step = Math.max((r * c) / 2, (r + c) / 2, LATENCY);
     const cycles = Math.ceil(rows / r) * Math.ceil(columns / c) * (TILE_START + depth * step + r * c * STORE);
-    const groups: ColumnGroup[] = [{ count: Math.floor(columns / c), columns: c, rows: r }];
-    if (columns % c > 0) groups.push({ count: 1, columns: columns % c, rows: r });
+    const groups: ColumnGroup[] = [{ count: Math.floor(columns / c), columns: c, rows: r, block: depth }];
+    if (columns % c > 0) groups.push({ count: 1, columns: columns % c, rows: r, block: depth });
     return { groups: groups.filter(({ count }) => count > 0), cycles };
   });
   const { groups, cycles } = cheapest(tiles);
@@ -154,15 +168,14 @@ function planDot(roles: Roles, target: Target): ProductPlan {
   const { rows, columns, depth, swapped } = roles;
   const steps = Math.ceil(depth / lanes);
   const tileCycles = (r: number, c: number): number => {
-    const stream = columns * depth * 4 > L1_BYTES ? (c * 4 * lanes) / L2_BYTES_PER_CYCLE : 0;
-    const step = Math.max((r * c) / 2, (r + c) / 2, LATENCY, stream);
+    const step = Math.max((r * c) / 2, (r + c) / 2, LATENCY, panelCost(c, 4 * columns * depth));
     return TILE_START + steps * step + r * Math.ceil(c / 4) * SUM_OF_FOUR;
   };
   const store = roles.resultStride === 1 ? STORE : lanes;
   const tiles: { tile: Tile; cycles: number }[] = [];
   for (const r of range(1, Math.min(Math.max(rows, 1), 8))) {
     for (const c of range(1, Math.min(Math.max(columns, 1), 8))) {
-      if (!fits(r, c, registers)) continue;
+      if (!fits(r * c + Math.min(r, c), registers)) continue;
       let cycles = rows * Math.ceil(columns / lanes) * store;
       for (const [rowTiles, high] of [
         [Math.floor(rows / r), r],
@@ -181,9 +194,9 @@ function planDot(roles: Roles, target: Target): ProductPlan {
   return { form: 'dot', swapped, ...cheapest(tiles) };
 }
 
-/** Accumulators, the operand held, and one element of the other. */
-function fits(rows: number, columns: number, registers: number): boolean {
-  return rows * columns + Math.min(rows, columns) + 1 <= registers;
+/** `used`: accumulators and the vectors held. */
+function fits(used: number, registers: number): boolean {
+  return used + 2 <= registers;
 }
 
 function cheapest<T extends { readonly cycles: number }>(candidates: readonly T[]): T {

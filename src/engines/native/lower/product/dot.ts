@@ -5,39 +5,33 @@
  */
 import { f32, fma, index, shiftIndex, addIndex } from '../../nest/builder';
 import type { Index } from '../../nest/ir';
-import { finishBlock, tiles, vectorOf, type ProductContext } from './context';
+import { finishBlock, range, tiles, vectorOf, type ProductContext } from './context';
 import type { Tile } from './cost';
+
+/** Columns of a strip, about: it stays in L1. */
+const COLUMNS_OF_STRIP = 1024;
 
 export function dotForm(context: ProductContext, tile: Tile): void {
   const { builder, roles, target } = context;
-  const stride = Math.ceil(roles.columns / target.lanes) * target.lanes;
-  if (stride === 0 || roles.rows === 0) return;
-  const strip = builder.local('f32', Math.min(tile.rows, roles.rows) * stride, 'strip');
-  tiles(
-    builder,
-    roles.rows,
-    tile.rows,
-    (row, rows) => {
-      tiles(
-        builder,
-        roles.columns,
-        tile.columns,
-        (column, columns) => {
-          sumTile(context, row, rows, column, columns, { buffer: strip, stride });
-        },
-        'n',
-      );
-      finishBlock(context, { buffer: strip, stride }, row, rows, index(0), roles.columns);
-    },
-    'm',
-  );
+  const unit = tile.columns * target.lanes;
+  const widest = Math.max(1, Math.floor(COLUMNS_OF_STRIP / unit)) * unit;
+  tiles(builder, roles.columns, Math.min(roles.columns, widest), 'o', (start, wide) => {
+    const stride = Math.ceil(wide / target.lanes) * target.lanes;
+    const buffer = builder.local('f32', Math.min(tile.rows, roles.rows) * stride, 'strip');
+    tiles(builder, roles.rows, tile.rows, 'm', (row, rows) => {
+      tiles(builder, wide, tile.columns, 'n', (column, columns) => {
+        sumTile(context, row, rows, { start, column }, columns, { buffer, stride });
+      });
+      finishBlock(context, { buffer, stride }, row, rows, start, wide);
+    });
+  });
 }
 
 function sumTile(
   { builder, roles, target, left, right }: ProductContext,
   row: Index,
   rows: number,
-  column: Index,
+  { start, column }: { readonly start: Index; readonly column: Index },
   columns: number,
   strip: { readonly buffer: string; readonly stride: number },
 ): void {
@@ -45,7 +39,8 @@ function sumTile(
   const sums = range(rows).map(() => range(columns).map(() => builder.var(f32(0), 'vector', 'a')));
   const step = (k: Index, count?: number): void => {
     const rowVector = (r: number) => builder.let(vectorOf(left, shiftIndex(row, r), k, 'depth', count), 'p');
-    const columnVector = (c: number) => builder.let(vectorOf(right, shiftIndex(column, c), k, 'depth', count), 'q');
+    const first = addIndex(start, column);
+    const columnVector = (c: number) => builder.let(vectorOf(right, shiftIndex(first, c), k, 'depth', count), 'q');
     const add = (r: number, c: number, x: ReturnType<typeof rowVector>, y: typeof x) => {
       builder.set(sums[r][c], fma(x, y, sums[r][c]));
     };
@@ -85,8 +80,4 @@ function sumTile(
       builder.storeVector(strip.buffer, 'f32', at, { kind: 'sums', parts }, { count });
     }
   }
-}
-
-function range(length: number): number[] {
-  return Array.from({ length }, (_, i) => i);
 }

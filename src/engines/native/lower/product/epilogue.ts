@@ -1,5 +1,5 @@
 /** What happens to the elements of a product before they are stored. */
-import { sizeOf, type Node, type ValueId } from '../../../../graph/ir';
+import { sameShape, sizeOf, type Node, type ValueId } from '../../../../graph/ir';
 import { addIndex, index, scaleIndex, type NestBuilder } from '../../nest/builder';
 import type { Expr, Index } from '../../nest/ir';
 import type { Coordinate, ElementEmitter, Fragment } from '../fragment';
@@ -47,8 +47,11 @@ export class ProductEpilogue {
 
   constructor(
     private readonly fragment: Fragment,
+    /** The matmul. */
+    private readonly root: ValueId,
     private readonly builder: NestBuilder,
-    /** Names of the buffers of the stores. */
+    /** Names of the buffers. */
+    private readonly operands: ReadonlyMap<ValueId, string>,
     private readonly stores: ReadonlyMap<ValueId, string>,
     private readonly emitterOf: EmitterOf,
     /** Rows are the axis n, columns the axis m. */
@@ -57,40 +60,48 @@ export class ProductEpilogue {
 
   /** Whether it is better run over a block in memory than over the accumulators of a tile. */
   get expensive(): boolean {
-    const { graph, members, root } = this.fragment;
-    const ops = members.filter((id) => id !== root && !FREE.has(graph.nodes[id].op));
+    const { graph, members } = this.fragment;
+    const ops = members.filter((id) => id !== this.root && !FREE.has(graph.nodes[id].op));
     return ops.length > FEW_OPS || ops.some((id) => EXPENSIVE.has(graph.nodes[id].op));
   }
 
-  /** Operands and stores with an element of their own for each element of the product: their bytes an element. */
-  get streams(): readonly { readonly buffer: ValueId; readonly written: boolean }[] {
-    const { graph, members, root, stores } = this.fragment;
-    const size = sizeOf(graph.nodes[root!].type.shape);
-    const inside = new Set(members);
-    const read = new Set(members.filter((id) => id !== root).flatMap((id) => graph.nodes[id].inputs));
-    const operands = [...read].filter((id) => !inside.has(id) && sizeOf(graph.nodes[id].type.shape) === size);
-    return [
-      ...operands.map((buffer) => ({ buffer, written: false })),
-      ...stores.map((buffer) => ({ buffer, written: true })),
-    ];
+  /**
+   * Brings what belongs to the element (row, column) nearer: operands with an element for each of the product's, or if
+   * there are none, what is stored. Stores lie where such operands lie as a rule.
+   */
+  prefetch(row: Index, column: Index): void {
+    for (const { buffer, strides } of this.streams) {
+      const at = [...this.batch, ...(this.swapped ? [column, row] : [row, column])];
+      this.builder.prefetch(buffer, addIndex(...at.map((each, axis) => scaleIndex(each, strides[axis]))), true);
+    }
+  }
+
+  /** What `prefetch` brings: buffers and their strides. */
+  get streams(): readonly { readonly buffer: string; readonly strides: readonly number[] }[] {
+    const { graph, members, stores } = this.fragment;
+    const { shape } = graph.nodes[this.root].type;
+    const read = new Set(members.filter((id) => id !== this.root).flatMap((id) => graph.nodes[id].inputs));
+    const operands = [...this.operands].filter(([id]) => read.has(id) && sameShape(graph.nodes[id].type.shape, shape));
+    const all = operands.length > 0 ? operands : stores.map((id) => [id, this.stores.get(id)!] as const);
+    return all.map(([id, buffer]) => ({ buffer, strides: layoutOf(this.fragment, id).strides }));
   }
 
   /** Computes what all elements share; before all loops. */
   hoist(): void {
-    const { graph, members, root, stores } = this.fragment;
+    const { graph, members, stores } = this.fragment;
     const inside = new Set(members);
     const same = new Set<ValueId>();
     const isSame = (id: ValueId): boolean =>
       same.has(id) || (!inside.has(id) && sizeOf(graph.nodes[id].type.shape) === 1);
     for (const id of members) {
       const node = graph.nodes[id];
-      if (id === root || node.op === 'iota') continue;
+      if (id === this.root || node.op === 'iota') continue;
       if (node.op === 'constant' ? sizeOf(node.type.shape) === 1 : node.inputs.every(isSame)) same.add(id);
     }
     // Those that the others read.
     const wanted = new Set<ValueId>(stores.filter((id) => same.has(id)));
     for (const id of members) {
-      if (id === root || same.has(id)) continue;
+      if (id === this.root || same.has(id)) continue;
       for (const input of graph.nodes[id].inputs) if (isSame(input)) wanted.add(input);
     }
     const emitter = this.emitterOf(undefined);
@@ -114,7 +125,7 @@ export class ProductEpilogue {
       this.used.add(emitter);
       for (const [id, value] of this.uniform) emitter.define(id, value);
     }
-    emitter.define(this.fragment.root!, accumulated);
+    emitter.define(this.root, accumulated);
     const lanes = span.width === 'vector' ? 1 : 0;
     const rowAt: Coordinate = { index: row, lanes: 0 };
     const columnAt: Coordinate = { index: column, lanes };

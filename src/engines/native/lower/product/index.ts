@@ -61,7 +61,7 @@ export function lowerProduct(fragment: Fragment, target: Target, plan?: ProductP
     emitters.set(count, emitter);
     return emitter;
   };
-  const epilogue = new ProductEpilogue(fragment, builder, stores, emitterOf, chosen.swapped);
+  const epilogue = new ProductEpilogue(fragment, shape.root, builder, operands, stores, emitterOf, chosen.swapped);
   builder.note(describe(shape.spec, chosen));
   epilogue.hoist();
 

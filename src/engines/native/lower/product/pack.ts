@@ -21,42 +21,30 @@ export function pack(context: ProductContext, packing: Packing): Matrix {
   const { lanes } = target;
   const stride = packedStride(context);
   const copy: Matrix = { buffer: workspace, origin: index(0), outer: 1, depth: stride };
-  tiles(
-    builder,
-    roles.columns,
-    lanes,
-    (column, columns) => {
-      if (packing === 'copy') {
-        builder.loop(
-          roles.depth,
-          (k) => {
-            const count = columns < lanes ? columns : undefined;
-            const value = builder.let(vectorOf(right, column, k, 'outer', count));
-            builder.storeVector(workspace, 'f32', packedAt(stride, column, k), value, { count });
-          },
-          { prefix: 'k' },
-        );
-        return;
-      }
-      tiles(
-        builder,
+  tiles(builder, roles.columns, lanes, 'n', (column, columns) => {
+    if (packing === 'copy') {
+      builder.loop(
         roles.depth,
-        lanes,
-        (k, depth) => {
-          const from = addIndex(right.origin, scaleIndex(column, right.outer), scaleIndex(k, right.depth));
-          builder.append({
-            kind: 'transpose',
-            from: { buffer: right.buffer, index: from, stride: right.outer },
-            to: { buffer: workspace, index: packedAt(stride, column, k), stride },
-            rows: columns,
-            columns: depth,
-          });
+        (k) => {
+          const count = columns < lanes ? columns : undefined;
+          const value = builder.let(vectorOf(right, column, k, 'outer', count));
+          builder.storeVector(workspace, 'f32', packedAt(stride, column, k), value, { count });
         },
-        'k',
+        { prefix: 'k' },
       );
-    },
-    'n',
-  );
+      return;
+    }
+    tiles(builder, roles.depth, lanes, 'k', (k, depth) => {
+      const from = addIndex(right.origin, scaleIndex(column, right.outer), scaleIndex(k, right.depth));
+      builder.append({
+        kind: 'transpose',
+        from: { buffer: right.buffer, index: from, stride: right.outer },
+        to: { buffer: workspace, index: packedAt(stride, column, k), stride },
+        rows: columns,
+        columns: depth,
+      });
+    });
+  });
   return copy;
 }
 

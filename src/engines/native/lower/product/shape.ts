@@ -1,5 +1,7 @@
 /** What a product fragment multiplies: extents and strides, and the two ways of calling its axes rows and columns. */
-import { sizeOf, type NodeOf, type ValueId } from '../../../../graph/ir';
+import { GraphError } from '../../../../contracts';
+import { sizeOf, type ValueId } from '../../../../graph/ir';
+import type { Layout } from '../../plan/program';
 import type { Fragment } from '../fragment';
 
 /**
@@ -56,6 +58,7 @@ export interface OperandSide {
 }
 
 export interface ProductShape {
+  readonly root: ValueId;
   /** Extents of the leading axes. */
   readonly batch: readonly number[];
   readonly a: OperandSide;
@@ -65,7 +68,13 @@ export interface ProductShape {
 
 /** A product fragment without a matmul as its root, or without a layout, is a bug of the planner. */
 export function shapeOf(fragment: Fragment): ProductShape {
-  const root = rootOf(fragment);
+  const { root: id } = fragment;
+  const root = id === undefined ? undefined : fragment.graph.nodes[id];
+  if (id === undefined || root?.op !== 'matmul') {
+    throw new GraphError(
+      `${fragment.graph.name}: a product fragment has ${root?.op ?? 'nothing'} as its root, not a matmul.`,
+    );
+  }
   const { shape } = root.type;
   const rank = shape.length;
   const [m, n] = shape.slice(-2);
@@ -83,6 +92,7 @@ export function shapeOf(fragment: Fragment): ProductShape {
   // Stores of one fragment are laid out alike as a rule; the first stands for all.
   const result = fragment.stores.length > 0 ? layoutOf(fragment, fragment.stores[0]).strides.slice(-2) : [n, 1];
   return {
+    root: id,
     batch: shape.slice(0, -2),
     a,
     b,
@@ -98,18 +108,13 @@ export function shapeOf(fragment: Fragment): ProductShape {
   };
 }
 
-export function rootOf(fragment: Fragment): NodeOf<'matmul'> {
-  const root = fragment.root === undefined ? undefined : fragment.graph.nodes[fragment.root];
-  if (root?.op !== 'matmul') throw new Error(`product fragment: expected a matmul as root, got ${root?.op ?? 'none'}`);
-  return root;
-}
-
-export function layoutOf(
-  fragment: Fragment,
-  value: ValueId,
-): { strides: readonly number[]; memory: 'f32' | 'i32' | 'u8' } {
+export function layoutOf(fragment: Fragment, value: ValueId): Layout {
   const layout = fragment.layouts.get(value);
-  if (layout === undefined)
-    throw new Error(`product fragment: value ${value} has no layout; operands and stores need one`);
+  if (layout === undefined) {
+    const { op } = fragment.graph.nodes[value];
+    throw new GraphError(
+      `${fragment.graph.name}: %${value} (${op}) has no layout; operands and stores of a product need one.`,
+    );
+  }
   return layout;
 }
