@@ -26,25 +26,37 @@ function keyAt(keys: Uint32Array, i: number): Key {
   return [keys[2 * i], keys[2 * i + 1]];
 }
 
+/** @throws EngineError if an array of the perturbation has another length. */
+export function checkPerturbation(perturbation: Perturbation, m: number, dim: number): void {
+  if (perturbation.form === 'explicit') {
+    expectLength('explicit perturbation, thetas', perturbation.thetas.length, m * dim);
+    return;
+  }
+  expectLength(`${perturbation.form} perturbation, theta`, perturbation.theta.length, dim);
+  if (perturbation.form === 'none') return;
+  expectLength('gaussian perturbation, keys', perturbation.keys.length, 2 * m);
+  expectLength('gaussian perturbation, signs', perturbation.signs.length, m);
+}
+
+/** @throws EngineError unless there is a key of two words for each weight. */
+export function checkCombination(keys: Uint32Array, weights: Float64Array): void {
+  expectLength('combine, keys', keys.length, 2 * weights.length);
+}
+
 /**
  * θ of each of `m` particles, [m × dim] row-major in float64. Antithetic partners have equal keys; their noise is drawn
  * once.
  * @throws EngineError if an array of the perturbation has another length.
  */
 export function thetaRows(perturbation: Perturbation, m: number, dim: number): Float64Array {
-  if (perturbation.form === 'explicit') {
-    expectLength('explicit perturbation, thetas', perturbation.thetas.length, m * dim);
-    return perturbation.thetas;
-  }
+  checkPerturbation(perturbation, m, dim);
+  if (perturbation.form === 'explicit') return perturbation.thetas;
   const { theta } = perturbation;
-  expectLength(`${perturbation.form} perturbation, theta`, theta.length, dim);
   const rows = new Float64Array(m * dim);
   for (let i = 0; i < m; i++) rows.set(theta, i * dim);
   if (perturbation.form === 'none') return rows;
 
   const { keys, signs, sigma } = perturbation;
-  expectLength('gaussian perturbation, keys', keys.length, 2 * m);
-  expectLength('gaussian perturbation, signs', signs.length, m);
   const noise = new Float64Array(dim);
   for (const group of groupKeys(keys)) {
     fillNormals(keyAt(keys, group[0]), noise);
@@ -58,7 +70,7 @@ export function thetaRows(perturbation: Perturbation, m: number, dim: number): F
 
 /** Σᵢ weights[i]·noise(keysᵢ) in float64, summed in the order given. */
 export function combineNoise(keys: Uint32Array, weights: Float64Array, dim: number): Float64Array {
-  expectLength('combine, keys', keys.length, 2 * weights.length);
+  checkCombination(keys, weights);
   const sum = new Float64Array(dim);
   const noise = new Float64Array(dim);
   for (let i = 0; i < weights.length; i++) {

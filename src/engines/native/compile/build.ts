@@ -87,7 +87,9 @@ function compileError(
   const why = finished.timedOut
     ? `took longer than ${(options.milliseconds ?? MILLISECONDS) / 1000} s`
     : (finished.failure?.message ??
-      (diagnostic === '' ? `ended with ${finished.signal ?? `code ${finished.code ?? '?'}`}` : (at?.[2] ?? diagnostic)));
+      (diagnostic === ''
+        ? `ended with ${finished.signal ?? `code ${finished.code ?? '?'}`}`
+        : (at?.[2] ?? diagnostic)));
   const where =
     line === undefined ? '' : ` in line ${line}: ${(source.split('\n')[line - 1] ?? '').trim().slice(0, 160)}`;
   return new NativeCompileError(

@@ -4,7 +4,20 @@
  * processes at once only do the work twice. A library is read only after its checksum was found right.
  */
 import { createHash } from 'node:crypto';
-import { chmod, lstat, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, unlink, utimes, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  unlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import { homedir, tmpdir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 
@@ -116,7 +129,8 @@ export class LibraryCache {
   /** Removes the entries unused for longest until all fit, and what dead processes have left. */
   private async evict(fresh: string): Promise<void> {
     const names = await readdir(this.folder);
-    const entries: { readonly key: string; readonly library: string; readonly bytes: number; readonly used: number }[] = [];
+    const entries: { readonly key: string; readonly library: string; readonly bytes: number; readonly used: number }[] =
+      [];
     const owned = new Set<string>();
     for (const name of names.filter((candidate) => candidate.endsWith('.json'))) {
       const key = name.slice(0, -'.json'.length);

@@ -58,7 +58,9 @@ async function probe(program: string, args: readonly string[], isa: Isa): Promis
   const macros = macrosOf(stdout);
   const version = macros.get('__VERSION__')?.replaceAll('"', '');
   if (code !== 0 || version === undefined) {
-    const why = timedOut ? 'it does not answer' : (failure?.message ?? (firstLine(stderr) || `exit code ${code ?? '?'}`));
+    const why = timedOut
+      ? 'it does not answer'
+      : (failure?.message ?? (firstLine(stderr) || `exit code ${code ?? '?'}`));
     throw new EngineUnavailableError('native', `the compiler ${program} does not work (${why})`, ADVICE);
   }
   const vendor = macros.has('__clang__') ? 'clang' : 'gcc';

@@ -55,7 +55,10 @@ export interface Task {
   readonly cancel?: Int32Array;
 }
 
-const FIELD = Object.fromEntries(TASK_FIELDS.map((name, i) => [name, i])) as Record<(typeof TASK_FIELDS)[number], number>;
+const FIELD = Object.fromEntries(TASK_FIELDS.map((name, i) => [name, i])) as Record<
+  (typeof TASK_FIELDS)[number],
+  number
+>;
 
 /** Nanoseconds that a task took. */
 export interface Ran {
@@ -167,6 +170,11 @@ export class Runtime {
   /** Mode of float arithmetic of JavaScript's own thread, for tests. */
   floatMode(): number {
     return Number(this.functions.floatMode());
+  }
+
+  /** Resolves when all calls made so far are through. */
+  idle(): Promise<void> {
+    return this.sequence.run(() => Promise.resolve());
   }
 
   /** Ends the threads when all calls are through. */

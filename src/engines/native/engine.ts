@@ -1,0 +1,120 @@
+/** Windows compiled to machine code: the traced step becomes C, the machine's compiler makes a library of it. */
+import { availableParallelism } from 'node:os';
+import {
+  ConfigurationError,
+  EngineUnavailableError,
+  type EngineCapability,
+  type UnrolledProblem,
+} from '../../contracts';
+import type { TracedProblem } from '../../graph/program';
+import { traceProblem } from '../../graph/trace';
+import type { GraphEngine } from '../shared/engine';
+import type { EngineOptions } from '../shared/options';
+import { build, cacheFolder, findCompiler, LibraryCache, type Compiler } from './compile';
+import { lowerProgram, type LoweringOptions } from './plan';
+import type { NativeProgram } from './plan/program';
+import { NativeUnrollProgram } from './program';
+import { originOfLine } from './render/c';
+import { renderProgram } from './render/driver';
+import { MATH } from './render/math';
+import { RANDOM } from './render/random';
+import { loadKoffi, NEEDS_SOURCE, Runtime, type Koffi } from './runtime';
+
+export interface NativeOptions extends EngineOptions {
+  readonly environment?: NodeJS.ProcessEnv;
+  /** Loads koffi. */
+  readonly load?: (name: string) => Promise<unknown>;
+}
+
+/** Compiled code on all cores. */
+export class NativeEngine implements GraphEngine {
+  readonly name = 'native';
+  readonly capabilities: ReadonlySet<EngineCapability> = new Set(['forward']);
+  readonly fingerprint: Readonly<Record<string, string>>;
+
+  private constructor(
+    private readonly koffi: Koffi,
+    private readonly compiler: Compiler,
+    private readonly cache: LibraryCache,
+    readonly runtime: Runtime,
+    private readonly options: NativeOptions,
+  ) {
+    this.fingerprint = {
+      compiler: compiler.version,
+      isa: compiler.isaFlags.join(' '),
+      lanes: String(compiler.target.lanes),
+    };
+  }
+
+  /**
+   * Finds the compiler and starts the threads.
+   * @throws EngineUnavailableError without a compiler, without koffi, or on Windows.
+   */
+  static async open(options: NativeOptions = {}): Promise<NativeEngine> {
+    const { environment = process.env } = options;
+    if (process.platform === 'win32') {
+      throw new EngineUnavailableError('native', 'it does not run on Windows', 'Use WSL, or choose another engine.');
+    }
+    const threads = threadsOf(options, environment);
+    const koffi = await loadKoffi(options.load);
+    const compiler = await findCompiler(environment);
+    const cache = await LibraryCache.open(cacheFolder(environment), options);
+    try {
+      const runtime = await Runtime.open(koffi, compiler, cache, threads);
+      return new NativeEngine(koffi, compiler, cache, runtime, options);
+    } catch (error) {
+      await cache.close();
+      throw error;
+    }
+  }
+
+  async compile(problem: UnrolledProblem): Promise<NativeUnrollProgram> {
+    return this.compileTraced(traceProblem(problem));
+  }
+
+  async compileTraced(traced: TracedProblem, options: LoweringOptions = {}): Promise<NativeUnrollProgram> {
+    return this.compileNative(traced, lowerProgram(traced, this.compiler.target, { ...this.mode(), ...options }));
+  }
+
+  /** What a plan computes is what `traced` says; of `traced` only names and types are used. */
+  async compileNative(traced: TracedProblem, program: NativeProgram): Promise<NativeUnrollProgram> {
+    const { koffi, compiler, cache, runtime } = this;
+    const { name } = traced.problem;
+    const driver = renderProgram(program, [MATH, RANDOM], traced.metrics.length, traced.finishes.length);
+    const source = [driver.source, NEEDS_SOURCE].join('\n');
+    const { path } = await build(compiler, cache, source, { name, originOfLine: (line) => originText(source, line) });
+    const library = koffi.load(path);
+    runtime.checkProcessor(library);
+    return new NativeUnrollProgram(this.name, traced, program, driver, runtime, library, this.options);
+  }
+
+  async dispose(): Promise<void> {
+    await this.runtime.close();
+    await this.cache.close();
+  }
+
+  private mode(): LoweringOptions {
+    const mode = (this.options.environment ?? process.env).OUTERLOOP_NATIVE_MODE ?? '';
+    if (mode === '') return {};
+    if (mode === 'particle-major' || mode === 'lane-major') return { mode };
+    throw new ConfigurationError('OUTERLOOP_NATIVE_MODE', 'particle-major or lane-major', mode);
+  }
+}
+
+function originText(source: string, line: number): string | undefined {
+  const origin = originOfLine(source, line);
+  if (origin === undefined) return undefined;
+  return origin.note === undefined ? `kernel ${origin.kernel}` : `kernel ${origin.kernel}, ${origin.note}`;
+}
+
+/** Options, OUTERLOOP_THREADS, or as many as the process may use at once. */
+function threadsOf({ threads }: EngineOptions, environment: NodeJS.ProcessEnv): number {
+  if (threads !== undefined) return threads;
+  const given = environment.OUTERLOOP_THREADS ?? '';
+  if (given === '') return availableParallelism();
+  const count = Number(given);
+  if (!Number.isInteger(count) || count < 1 || count > 1024) {
+    throw new ConfigurationError('OUTERLOOP_THREADS', 'a whole number from 1 to 1024', given);
+  }
+  return count;
+}

@@ -1,0 +1,343 @@
+/**
+ * Particles in native memory: one record each, or one a block of lanes. A call of the engine is one call of compiled code
+ * for all particles of the request.
+ *
+ * Cancelling: a window that has a signal keeps the records that it overwrites, so that it can be undone, where that costs
+ * little beside the window (`WATCHED`). A window too short for that runs to its end, which is then not far.
+ */
+import {
+  CancelledError,
+  EngineError,
+  type ArrayBundle,
+  type ParticleSelection,
+  type Population,
+  type ResetRequest,
+  type WindowResult,
+} from '../../contracts';
+import { sizeOf, type ValueType } from '../../graph/ir';
+import { seedKey } from '../../random';
+import { checkSignal } from '../shared/cancel';
+import { bundleArray, checkCopy, checkSteps, ParticleTable } from '../shared/particles';
+import { checkPerturbation } from '../shared/perturbation';
+import { Sequence } from '../shared/scheduling';
+import { plannedThreads } from './memory';
+import { codeError, keepAlive, SHORT_NANOSECONDS, type NativeUnrollProgram } from './program';
+import { leafWords, particleWords } from './records';
+import { REQUEST_FIELDS, type RequestField } from './render/driver';
+import { CODES, type Address, type Task } from './runtime';
+
+/** When a window is watched for its signal: copying its records takes this share of it at most, or it takes this long. */
+const WATCHED = { share: 0.02, nanoseconds: 1e9, copyBytesPerNanosecond: 4 };
+
+const FIELD = Object.fromEntries(REQUEST_FIELDS.map((name, i) => [name, i])) as Record<RequestField, number>;
+
+type StateArray = Float32Array | Int32Array | Uint8Array;
+
+/** A request in native form, and everything that its addresses point to. */
+interface NativeRequest {
+  readonly words: BigInt64Array;
+  readonly arrays: readonly ArrayBufferView[];
+  /** double [results × count]. */
+  readonly results: Float64Array;
+}
+
+interface Backup {
+  readonly address: Address;
+  readonly bytes: number;
+  readonly begun: Uint8Array;
+  readonly cancel: Int32Array;
+}
+
+export class NativePopulation implements Population {
+  private readonly table: ParticleTable;
+  private readonly sequence = new Sequence();
+  private readonly columns: { readonly workers: Address; readonly episodes: Address; readonly t: Address };
+  private readonly bytes: number;
+  private readonly threads: number;
+  private memory: Address;
+  /** What the last window took; of (count, steps) as it was, and for one step of one particle. */
+  private last = { count: 0, steps: 0, nanoseconds: Infinity, each: Infinity };
+
+  /** @throws EngineError if the particles do not fit into memory, with the numbers. */
+  constructor(
+    private readonly program: NativeUnrollProgram,
+    readonly size: number,
+    private readonly seed: number,
+    private readonly onDispose: () => void,
+  ) {
+    this.table = new ParticleTable(size);
+    const { runtime, driver, limits } = program;
+    this.bytes = Math.ceil(size / driver.lanes) * driver.record;
+    this.threads = plannedThreads({ size, bytes: this.bytes, driver, threads: runtime.threads, ...limits });
+    this.memory = runtime.map(Math.max(1, this.bytes));
+    const address = (column: Int32Array): Address => runtime.koffi.address(column);
+    const { workers, episodes, t } = this.table;
+    this.columns = { workers: address(workers), episodes: address(episodes), t: address(t) };
+  }
+
+  reset(request: ResetRequest): Promise<void> {
+    return this.inTurn('reset', async () => {
+      const { particles, workers, episodes } = request;
+      this.table.check('reset', particles, false);
+      for (const [name, column] of Object.entries({ workers, episodes })) {
+        if (column.length !== particles.length) {
+          throw new EngineError(`reset, ${name}: expected ${particles.length} numbers, got ${column.length}.`);
+        }
+      }
+      checkSignal(request.signal, 'reset', 'before its first particle');
+      const t = new Int32Array(particles.length);
+      const native = this.request(request, 0, { workers, episodes, t });
+      await this.run('reset', native, particles.length, this.program.driver.scratch.init);
+      for (let i = 0; i < particles.length; i++) this.table.start(particles[i], workers[i], episodes[i]);
+    });
+  }
+
+  advance(request: ParticleSelection & { readonly steps: number }): Promise<WindowResult> {
+    return this.inTurn('advance', async () => {
+      const { particles, steps, signal } = request;
+      this.table.check('advance', particles, true);
+      checkSteps(steps);
+      const { metrics, driver, runtime } = this.program;
+      const m = particles.length;
+      const native = this.request(request, 2 + metrics.length);
+      native.words[FIELD.steps] = BigInt(steps);
+      checkSignal(signal, 'advance', 'before its first step');
+      const known = m === this.last.count && steps === this.last.steps ? this.last.nanoseconds : Infinity;
+      let nanoseconds: number;
+      if (known < SHORT_NANOSECONDS && !runtime.busy) {
+        const ran = runtime.runNow(this.task('advance', native, m, driver.scratch.step));
+        if (ran.code !== CODES.ok) throw codeError('advance', ran.code);
+        ({ nanoseconds } = ran);
+      } else {
+        const backup = signal === undefined ? undefined : this.backup(m, m * steps * this.last.each);
+        nanoseconds = await this.window(native, request, backup);
+      }
+      this.last = { count: m, steps, nanoseconds, each: nanoseconds / Math.max(1, m * steps) };
+      for (let i = 0; i < m; i++) this.table.t[particles[i]] += steps;
+      const column = (k: number): Float64Array => native.results.subarray(k * m, (k + 1) * m);
+      return {
+        lossSum: column(0),
+        lastLoss: column(1),
+        metricSums: Object.fromEntries(metrics.map((name, k) => [name, column(k + 2)])),
+      };
+    });
+  }
+
+  copy(from: Int32Array, to: Int32Array): Promise<void> {
+    return this.inTurn('copy', async () => {
+      checkCopy(this.table, from, to);
+      const { runtime, driver } = this.program;
+      const address = (array: Int32Array): Address => runtime.koffi.address(array);
+      const words = particleWords(this.memory, driver, address(from), address(to), from.length);
+      await runtime.particleCopy(words);
+      keepAlive(from, to, words);
+      for (let i = 0; i < from.length; i++) this.table.copy(from[i], to[i]);
+    });
+  }
+
+  finish(request: ParticleSelection): Promise<Readonly<Record<string, Float64Array>>> {
+    return this.inTurn('finish', async () => {
+      const { particles } = request;
+      const { finishes, driver } = this.program;
+      const m = particles.length;
+      checkSignal(request.signal, 'finish', 'before its first particle');
+      if (finishes.length === 0) return {};
+      this.table.check('finish', particles, true);
+      const native = this.request(request, finishes.length);
+      await this.run('finish', native, m, driver.scratch.finish);
+      return Object.fromEntries(finishes.map((name, k) => [name, native.results.subarray(k * m, (k + 1) * m)]));
+    });
+  }
+
+  phases(): Int32Array {
+    return this.table.t.slice();
+  }
+
+  save(): Promise<ArrayBundle> {
+    return this.inTurn('save', async () => {
+      const bundle = this.table.save();
+      for (const [leaf, { path, type }] of this.program.traced.state.entries()) {
+        const data = hostArray(type, this.size * sizeOf(type.shape));
+        await this.transfer(leaf, data, false);
+        bundle[`state.${path}`] = { shape: [this.size, ...type.shape], data };
+      }
+      return bundle;
+    });
+  }
+
+  load(bundle: ArrayBundle): Promise<void> {
+    return this.inTurn('load', async () => {
+      const arrays = this.program.traced.state.map(({ path, type }) => {
+        const { data } = bundleArray(bundle, `state.${path}`, [this.size, ...type.shape]);
+        const converted = hostArray(type, data.length);
+        converted.set(data);
+        return converted;
+      });
+      this.table.load(bundle);
+      for (const [leaf, data] of arrays.entries()) await this.transfer(leaf, data, true);
+    });
+  }
+
+  dispose(): Promise<void> {
+    return this.sequence.run(() => {
+      if (this.memory !== 0n) this.program.runtime.unmap(this.memory, Math.max(1, this.bytes));
+      this.memory = 0n;
+      this.table.started.fill(0);
+      this.onDispose();
+      return Promise.resolve();
+    });
+  }
+
+  /** @throws EngineError for a population that was disposed of. */
+  private inTurn<T>(call: string, run: () => Promise<T>): Promise<T> {
+    return this.sequence.run(() => {
+      if (this.memory === 0n) throw new EngineError(`${call}: the population was disposed of.`);
+      return run();
+    });
+  }
+
+  private request(
+    { particles, perturbation }: ParticleSelection,
+    results: number,
+    fresh?: { readonly workers: Int32Array; readonly episodes: Int32Array; readonly t: Int32Array },
+  ): NativeRequest {
+    const { runtime, theta, tables } = this.program;
+    const m = particles.length;
+    checkPerturbation(perturbation, m, theta.size);
+    const arrays: ArrayBufferView[] = [];
+    const address = (array: ArrayBufferView): Address => {
+      arrays.push(array);
+      return runtime.koffi.address(array);
+    };
+    const out = new Float64Array(results * m);
+    const words = new BigInt64Array(REQUEST_FIELDS.length);
+    const set = (field: RequestField, value: bigint): void => void (words[FIELD[field]] = value);
+    set('particles', address(particles));
+    set('workers', fresh === undefined ? this.columns.workers : address(fresh.workers));
+    set('episodes', fresh === undefined ? this.columns.episodes : address(fresh.episodes));
+    set('t', fresh === undefined ? this.columns.t : address(fresh.t));
+    set('fresh', fresh === undefined ? 0n : 1n);
+    if (perturbation.form === 'explicit') {
+      set('form', 2n);
+      set('theta', address(perturbation.thetas));
+    } else {
+      set('theta', address(perturbation.theta));
+      if (perturbation.form === 'gaussian') {
+        set('form', 1n);
+        set('keys', address(perturbation.keys));
+        set('signs', address(perturbation.signs));
+        new Float64Array(words.buffer)[FIELD.sigma] = perturbation.sigma;
+      }
+    }
+    const [seed0, seed1] = seedKey(this.seed);
+    set('seed0', BigInt(seed0));
+    set('seed1', BigInt(seed1));
+    set('count', BigInt(m));
+    set('size', BigInt(this.size));
+    set('population', this.memory);
+    set('results', address(out));
+    set('tables', address(tables));
+    return { words, arrays, results: out };
+  }
+
+  private task(
+    job: 'reset' | 'advance' | 'finish' | 'restore',
+    { words }: NativeRequest,
+    count: number,
+    scratch: number,
+    cancel?: Int32Array,
+  ): Task {
+    const { runtime, driver, jobs } = this.program;
+    return {
+      job: jobs[job],
+      context: runtime.koffi.address(words),
+      jobs: Math.ceil(count / driver.lanes),
+      scratch,
+      threads: this.threads,
+      flush: job !== 'restore',
+      ...(cancel === undefined ? {} : { cancel }),
+    };
+  }
+
+  /** Runs all jobs of a call, which cannot be cancelled on the way. */
+  private async run(
+    job: 'reset' | 'advance' | 'finish' | 'restore',
+    native: NativeRequest,
+    count: number,
+    scratch: number,
+    cancel: Int32Array = new Int32Array(1),
+  ): Promise<{ readonly code: number; readonly nanoseconds: number }> {
+    native.words[FIELD.cancel] = this.program.runtime.koffi.address(cancel);
+    const ran = await this.program.runtime.run(this.task(job, native, count, scratch, cancel));
+    keepAlive(native.words, native.results, cancel, ...native.arrays);
+    if (ran.code !== CODES.ok && ran.code !== CODES.cancelled) throw codeError(job, ran.code);
+    return ran;
+  }
+
+  /** Nanoseconds that a window took. @throws CancelledError if its signal was aborted, the records being as before. */
+  private async window(
+    native: NativeRequest,
+    { particles, steps, signal }: ParticleSelection & { readonly steps: number },
+    backup: Backup | undefined,
+  ): Promise<number> {
+    const { driver, runtime } = this.program;
+    const m = particles.length;
+    const stop = (): void => void (backup !== undefined && Atomics.store(backup.cancel, 0, 1));
+    signal?.addEventListener('abort', stop);
+    try {
+      if (backup !== undefined) {
+        native.words[FIELD.backup] = backup.address;
+        native.words[FIELD.begun] = runtime.koffi.address(backup.begun);
+      }
+      const ran = await this.run('advance', native, m, driver.scratch.step, backup?.cancel);
+      if (ran.code === CODES.ok) return ran.nanoseconds;
+      await this.run('restore', native, m, 0);
+      throw new CancelledError(
+        `advance was cancelled within ${steps} inner steps of ${m} particles; the population is as it was before the call.`,
+      );
+    } finally {
+      signal?.removeEventListener('abort', stop);
+      if (backup !== undefined) {
+        runtime.unmap(backup.address, backup.bytes);
+        keepAlive(backup.begun);
+      }
+    }
+  }
+
+  /** Memory for the records of a window's particles, if it is to be watched and there is room. */
+  private backup(count: number, nanoseconds: number): Backup | undefined {
+    const { driver, runtime, limits } = this.program;
+    const jobs = Math.ceil(count / driver.lanes);
+    const bytes = Math.max(1, jobs * driver.record);
+    const cheap = bytes / WATCHED.copyBytesPerNanosecond <= WATCHED.share * nanoseconds;
+    if (!cheap && nanoseconds < WATCHED.nanoseconds) return undefined;
+    if (limits.memoryBytes !== undefined && this.bytes + bytes > limits.memoryBytes) return undefined;
+    try {
+      return { address: runtime.map(bytes), bytes, begun: new Uint8Array(jobs), cancel: new Int32Array(1) };
+    } catch {
+      return undefined;
+    }
+  }
+
+  private async transfer(leaf: number, data: StateArray, write: boolean): Promise<void> {
+    const { runtime, driver, native, traced } = this.program;
+    const array = runtime.koffi.address(data);
+    const words = leafWords({
+      program: native,
+      driver,
+      leaf,
+      type: traced.state[leaf].type,
+      memory: this.memory,
+      array,
+      size: this.size,
+      write,
+    });
+    await runtime.leafCopy(words);
+    keepAlive(data, words);
+  }
+}
+
+function hostArray({ dtype }: ValueType, length: number): StateArray {
+  if (dtype === 'float32') return new Float32Array(length);
+  return dtype === 'int32' ? new Int32Array(length) : new Uint8Array(length);
+}
