@@ -133,11 +133,15 @@ export interface Region {
 /** More parts than this are not worth their code: then each element asks where it lies. */
 const MOST_REGIONS = 40;
 
-/**
- * Boxes that together are the domain, each of which sees only one part of a concat or pad along an axis. With `whole` the
- * domain is not cut.
- */
-export function regionsOf(fragment: Fragment, start: Domain, visit: Visit, whole = false): Region[] {
+/** The domain as one region. Undefined if it is empty. With `ordered`, reduced axes are passed as they stand. */
+export function wholeRegion(fragment: Fragment, start: Domain, visit: Visit, ordered = false): Region | undefined {
+  if (start.axes.some(({ extent }) => extent === 0)) return undefined;
+  const { domain, seen } = refined(fragment, start, visit);
+  return joined(domain, seen.accesses, ordered);
+}
+
+/** Boxes that together are the domain, each of which sees only one part of a concat or pad along an axis. */
+export function regionsOf(fragment: Fragment, start: Domain, visit: Visit): Region[] {
   if (start.axes.some(({ extent }) => extent === 0)) return [];
   const regions: Region[] = [];
   const waiting = [start];
@@ -147,7 +151,7 @@ export function regionsOf(fragment: Fragment, start: Domain, visit: Visit, whole
     const parts = domain.axes
       .map((axis) => ({ axis, positions: crossings(axis, seen.borders, variables) }))
       .find(({ positions }) => positions.length > 0);
-    if (whole || parts === undefined || regions.length + waiting.length + parts.positions.length >= MOST_REGIONS) {
+    if (parts === undefined || regions.length + waiting.length + parts.positions.length >= MOST_REGIONS) {
       regions.push(joined(domain, seen.accesses));
     } else waiting.push(...cut(domain, parts.axis, parts.positions).reverse());
   }
@@ -155,13 +159,13 @@ export function regionsOf(fragment: Fragment, start: Domain, visit: Visit, whole
 }
 
 /** Two axes are one loop if in every access a step of the outer is as long as all steps of the inner. */
-function joined(domain: Domain, accesses: readonly Position[]): Region {
+function joined(domain: Domain, accesses: readonly Position[], ordered = false): Region {
   const loops = domain.axes.filter(({ extent }) => extent > 1);
   const zeros = domain.axes.filter(({ extent }) => extent === 1).map(({ variable }) => variable);
   const pair = (): [number, number] | undefined => {
     for (const [i, outer] of loops.entries()) {
       for (const [j, inner] of loops.entries()) {
-        if (i === j || outer.reduced !== inner.reduced) continue;
+        if (i === j || outer.reduced !== inner.reduced || (ordered && inner.reduced)) continue;
         const fits = (access: Position): boolean =>
           factorOf(access, outer.variable) === factorOf(access, inner.variable) * inner.extent;
         if (accesses.every(fits)) return [i, j];

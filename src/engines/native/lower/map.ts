@@ -1,5 +1,5 @@
 /** Elementwise and movement ops as loops over the shape of what they store. */
-import type { Target } from '../nest/ir';
+import type { Statement, Target } from '../nest/ir';
 import { ofCoordinate } from './affine';
 import { domainOf, extentsOf, regionsOf, type Axis, type Region, type Visit } from './domain';
 import { offsetIn } from './emit';
@@ -21,39 +21,53 @@ export function lowerMap(fragment: Fragment, target: Target): Lowered {
   const regions = regionsOf(fragment, domainOf(shape), visit);
   const extents = extentsOf(regions.map(({ domain }) => domain));
   const frame = new Frame(fragment, target, extents);
-  for (const region of regions) writeRegion(frame, region, cheapestLanes(fragment, target, region));
+  for (const region of regions) writeMap(frame, region, cheapestLanes(fragment, target, region));
   return frame.finish();
 }
 
-function cheapestLanes(fragment: Fragment, target: Target, region: Region): Axis | undefined {
+/** @param prepare Called before the stores of each element are evaluated. */
+export function cheapestLanes(
+  fragment: Fragment,
+  target: Target,
+  region: Region,
+  prepare?: (frame: Frame) => void,
+): Axis | undefined {
   const extents = extentsOf([region.domain]);
   let best: { readonly axis?: Axis; readonly cost: number } = { cost: Infinity };
   // Of equals the innermost, then vectors: the last that is not worse.
   for (const axis of [undefined, ...region.loops]) {
     const frame = new Frame(fragment, target, extents);
-    writeRegion(frame, region, axis);
+    writeMap(frame, region, axis, prepare);
     if (frame.cost <= best.cost) best = { axis, cost: frame.cost };
   }
   return best.axis;
 }
 
-function writeRegion(frame: Frame, region: Region, lanes: Axis | undefined): void {
-  const { emitter } = frame;
+/** All stores at all elements of a region. */
+export function writeMap(
+  frame: Frame,
+  region: Region,
+  lanes: Axis | undefined,
+  prepare?: (frame: Frame) => void,
+): void {
   const placed = zerosOf(region);
+  const store = (statements: Statement[]): void => {
+    frame.emitter.place(placed);
+    prepare?.(frame);
+    frame.store(statements, region.domain.coordinates);
+  };
   frame.loops(
     frame.body,
     region.loops.filter((axis) => axis !== lanes),
     placed,
     (inner) => {
       if (lanes === undefined) {
-        emitter.place(placed);
-        frame.store(inner, region.domain.coordinates);
+        store(inner);
         return;
       }
       frame.lanes(inner, lanes.extent, (block, at) => {
         placed.set(lanes.variable, at);
-        emitter.place(placed);
-        frame.store(block, region.domain.coordinates);
+        store(block);
       });
     },
   );
