@@ -58,16 +58,19 @@ export interface ColumnGroup {
   readonly block: number;
 }
 
+/** Plans of every form that the strides allow, both ways round. */
+export function productPlans(spec: ProductSpec, target: Target): readonly ProductPlan[] {
+  return [false, true].flatMap((swapped) => {
+    const roles = rolesOf(spec, swapped);
+    const broadcasts = packings(roles, spec.packing ?? true).map((packing) => planBroadcast(roles, target, packing));
+    const dots = roles.left.depth === 1 && roles.right.depth === 1 ? [planDot(roles, target)] : [];
+    return [...broadcasts, ...dots, planScalar(roles, target)];
+  });
+}
+
 /** The cheapest plan. */
 export function planProduct(spec: ProductSpec, target: Target): ProductPlan {
-  const plans: ProductPlan[] = [];
-  for (const swapped of [false, true]) {
-    const roles = rolesOf(spec, swapped);
-    for (const packing of packings(roles, spec.packing ?? true)) plans.push(planBroadcast(roles, target, packing));
-    plans.push(planScalar(roles, target));
-    if (roles.left.depth === 1 && roles.right.depth === 1) plans.push(planDot(roles, target));
-  }
-  return plans.reduce((best, plan) => (plan.cycles < best.cycles ? plan : best));
+  return cheapest(productPlans(spec, target));
 }
 
 /** Estimated cycles of all products of the batch, in the cheapest form. */
@@ -106,7 +109,8 @@ function planBroadcast(roles: Roles, target: Target, packing: Packing): ProductP
           cycles: Math.floor(rows / r) * tileCycles(r, c) + (rows % r > 0 ? tileCycles(rows % r, c) : 0),
         })),
     );
-  const splits = range(1, Math.min(Math.max(vectors, 1), 8)).map((c) => {
+  const widest = range(1, Math.min(Math.max(vectors, 1), 8)).filter((c) => fits(c + c, registers));
+  const splits = widest.map((c) => {
     const count = Math.floor(vectors / c);
     const rest = vectors % c;
     const groups: ColumnGroup[] = [];

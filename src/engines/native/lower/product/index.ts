@@ -14,8 +14,8 @@ import { ProductEpilogue } from './epilogue';
 import { pack, packedBytes } from './pack';
 import { layoutOf, rolesOf, shapeOf, type OperandSide } from './shape';
 
-export { planProduct, productCost, type ProductPlan } from './cost';
-export type { ProductSpec } from './shape';
+export { planProduct, productCost, productPlans, type ProductPlan } from './cost';
+export { shapeOf, type ProductSpec } from './shape';
 
 /**
  * The kernel of a fragment of kind `product`. Its buffers may alias as far as a store may lie where an operand of the
