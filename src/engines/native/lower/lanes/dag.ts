@@ -1,0 +1,560 @@
+/**
+ * Straight-line and looped lane code as a graph of single operations. A node is computed in the outermost scope that has
+ * its operands (what does not change in a loop leaves it by construction), equal nodes are one node, dead ones are
+ * dropped, and a product that is used once, by a sum, is fused with it. A vector node stands for `vectors` vectors in
+ * flight.
+ */
+import type { BinaryOp, Expr, Index, MemoryType, RegisterType, Statement, UnaryOp, Width } from '../../nest/ir';
+import { addIndex, index as indexOf, shiftIndex, variableIndex } from '../../nest/builder';
+import type { Names } from '../../nest/names';
+import { simplifyBinary, simplifyConvert, simplifySelect, simplifyUnary } from './simplify';
+
+/** A node. */
+export type Ref = number;
+
+/** A body of statements: 0 is the kernel's; a loop inside has a higher number than those around it. */
+export type ScopeId = number;
+
+/** Gives the expression of a node for vector number u. */
+export type Reader = (ref: Ref, u: number) => Expr;
+
+type Content =
+  | { readonly kind: 'literal'; readonly value: number }
+  | { readonly kind: 'leaf'; readonly inline: boolean; readonly expr: (u: number) => Expr }
+  | { readonly kind: 'apply'; readonly op: string; readonly build: (args: readonly Expr[], u: number) => Expr }
+  | { readonly kind: 'pair'; readonly make: 'threefry' | 'normals' }
+  | { readonly kind: 'half'; readonly which: 0 | 1 }
+  | { readonly kind: 'effect'; readonly write: (read: Reader) => readonly Statement[] }
+  | {
+      readonly kind: 'block';
+      readonly inner: ScopeId;
+      readonly wrap: (body: readonly Statement[], read: Reader) => readonly Statement[];
+    };
+
+interface DagNode {
+  readonly content: Content;
+  readonly args: readonly Ref[];
+  readonly scope: ScopeId;
+  readonly type: RegisterType;
+  readonly width: Width;
+  /** What of the graph it comes from. */
+  readonly origin: string;
+}
+
+export interface LoadOptions {
+  readonly buffer: string;
+  readonly memory: MemoryType;
+  readonly index: Index;
+  readonly width: Width;
+  /** Elements from one vector in flight to the next; for vectors. */
+  readonly perVector?: number;
+  readonly stride?: number;
+  /** Writers that must have run. */
+  readonly after?: readonly Ref[];
+  /** Written out at every use instead of being named. */
+  readonly inline?: boolean;
+}
+
+export interface DagOptions {
+  readonly names: Names;
+  readonly lanes: number;
+  /** Vectors in flight. */
+  readonly vectors: number;
+  /** Lanes of vector u that are there, if not all; the others hold anything. */
+  readonly count?: (u: number) => number | undefined;
+}
+
+export class Dag {
+  private readonly nodes: DagNode[] = [];
+  private readonly byKey = new Map<string, Ref>();
+  private readonly scopeOfVariable = new Map<string, ScopeId>();
+  /** Scopes that the inside of a block reads from. */
+  private readonly reaches = new Map<Ref, readonly ScopeId[]>();
+  /** Effects and loops that belong to a scope whatever they depend on. */
+  private readonly attached: Ref[][] = [[]];
+  private readonly members: Ref[][] = [[]];
+  private readonly open: ScopeId[] = [0];
+  private origin = '';
+
+  readonly names: Names;
+  readonly lanes: number;
+  readonly vectors: number;
+  readonly count: (u: number) => number | undefined;
+
+  constructor(options: DagOptions) {
+    this.names = options.names;
+    this.lanes = options.lanes;
+    this.vectors = options.vectors;
+    this.count = options.count ?? (() => undefined);
+  }
+
+  /** Lanes of all vectors in flight. */
+  get span(): number {
+    return this.lanes * this.vectors;
+  }
+
+  /** What `make` makes is said to come from there. */
+  from<T>(origin: string, make: () => T): T {
+    const before = this.origin;
+    this.origin = origin;
+    try {
+      return make();
+    } finally {
+      this.origin = before;
+    }
+  }
+
+  typeOf(ref: Ref): RegisterType {
+    return this.nodes[ref].type;
+  }
+
+  widthOf(ref: Ref): Width {
+    return this.nodes[ref].width;
+  }
+
+  scopeOf(ref: Ref): ScopeId {
+    return this.nodes[ref].scope;
+  }
+
+  literalOf(ref: Ref): number | undefined {
+    const { content } = this.nodes[ref];
+    return content.kind === 'literal' ? content.value : undefined;
+  }
+
+  /** x, if the node is −x. */
+  negated(ref: Ref): Ref | undefined {
+    const { content, args } = this.nodes[ref];
+    return content.kind === 'apply' && content.op === 'neg' ? args[0] : undefined;
+  }
+
+  literal(type: RegisterType, value: number): Ref {
+    const text = Object.is(value, -0) ? '-0' : String(value);
+    return this.once(`${type}:${text}`, () => this.add({ kind: 'literal', value }, [], 0, type, 'scalar'));
+  }
+
+  unary(op: UnaryOp, a: Ref): Ref {
+    const simple = simplifyUnary(this, op, a);
+    if (simple !== undefined) return simple;
+    const mask = op === 'isNan' || op === 'isFinite' || op === 'not';
+    return this.apply(op, mask ? 'mask' : this.typeOf(a), [a], ([x]) => ({ kind: 'unary', op, a: x }));
+  }
+
+  binary(op: BinaryOp, a: Ref, b: Ref): Ref {
+    const simple = simplifyBinary(this, op, a, b);
+    if (simple !== undefined) return simple;
+    const mask = ['eq', 'ne', 'lt', 'le', 'gt', 'ge'].includes(op);
+    const commutes = ['add', 'mul', 'eq', 'ne', 'and', 'or', 'xor'].includes(op);
+    const args = commutes && a > b ? [b, a] : [a, b];
+    return this.apply(op, mask ? 'mask' : this.typeOf(a), args, ([x, y]) => ({ kind: 'binary', op, a: x, b: y }));
+  }
+
+  fma(a: Ref, b: Ref, c: Ref): Ref {
+    return this.apply('fma', 'f32', [a, b, c], ([x, y, z]) => ({ kind: 'fma', a: x, b: y, c: z }));
+  }
+
+  select(condition: Ref, a: Ref, b: Ref): Ref {
+    const simple = simplifySelect(this, condition, a, b);
+    if (simple !== undefined) return simple;
+    return this.apply('select', this.typeOf(a), [condition, a, b], ([c, x, y]) => ({
+      kind: 'select',
+      condition: c,
+      a: x,
+      b: y,
+    }));
+  }
+
+  convert(to: RegisterType, a: Ref): Ref {
+    const simple = simplifyConvert(this, to, a);
+    if (simple !== undefined) return simple;
+    return this.apply(`to ${to}`, to, [a], ([x]) => ({ kind: 'convert', to, a: x }));
+  }
+
+  shift(direction: 'left' | 'right', by: number, a: Ref): Ref {
+    return this.apply(`${direction} ${String(by)}`, 'u32', [a], ([x]) => ({ kind: 'shift', direction, by, a: x }));
+  }
+
+  mulHigh(a: Ref, b: Ref): Ref {
+    return this.apply('mulHigh', 'u32', [a, b], ([x, y]) => ({ kind: 'mulHigh', a: x, b: y }));
+  }
+
+  threefry(key: readonly [Ref, Ref], counter: readonly [Ref, Ref]): readonly [Ref, Ref] {
+    return this.pair('threefry', 'u32', [...key, ...counter]);
+  }
+
+  normals(words: readonly [Ref, Ref]): readonly [Ref, Ref] {
+    return this.pair('normals', 'f32', words);
+  }
+
+  /** Scalar i32. */
+  position(of: Index): Ref {
+    if (of.terms.length === 0) return this.literal('i32', of.offset);
+    const scope = this.scopeOfIndex(of);
+    return this.once(`position ${key(of)}`, () =>
+      this.add(
+        { kind: 'leaf', inline: false, expr: () => ({ kind: 'position', index: of }) },
+        [],
+        scope,
+        'i32',
+        'scalar',
+      ),
+    );
+  }
+
+  /** Vector i32: number of the lane among all lanes in flight. */
+  lane(): Ref {
+    return this.once('lane', () =>
+      this.add(
+        {
+          kind: 'leaf',
+          inline: false,
+          expr: (u) => {
+            const ramp: Expr = { kind: 'ramp' };
+            const first: Expr = { kind: 'literal', type: 'i32', value: u * this.lanes };
+            return u === 0 ? ramp : { kind: 'binary', op: 'add', a: ramp, b: first };
+          },
+        },
+        [],
+        0,
+        'i32',
+        'vector',
+      ),
+    );
+  }
+
+  load(options: LoadOptions): Ref {
+    const { buffer, memory, index, width, perVector = this.lanes, stride, after = [], inline = false } = options;
+    const scope = Math.max(this.scopeOfIndex(index), ...after.map((ref) => this.scopeOf(ref)));
+    const expr = (u: number): Expr => {
+      const count = width === 'vector' ? this.count(u) : undefined;
+      return {
+        kind: 'load',
+        buffer,
+        memory,
+        index: width === 'vector' ? shiftIndex(index, u * perVector) : index,
+        width,
+        ...(stride !== undefined && stride !== 1 && { stride }),
+        ...(count !== undefined && { count }),
+      };
+    };
+    const name = `load ${buffer} ${key(index)} ${width} ${String(perVector)} ${String(stride)} ${after.join()}`;
+    const type = memory === 'f32' ? 'f32' : 'i32';
+    return this.once(name, () => this.add({ kind: 'leaf', inline, expr }, after, scope, type, width));
+  }
+
+  /** buffer[index + offsets]: one element a lane, or one if `offsets` is a scalar. */
+  gather(buffer: string, memory: MemoryType, index: Index, offsets: Ref, after: readonly Ref[] = []): Ref {
+    const scope = this.scopeOfIndex(index);
+    const type = memory === 'f32' ? 'f32' : 'i32';
+    const vector = this.widthOf(offsets) === 'vector';
+    const build = ([at]: readonly Expr[]): Expr => {
+      if (vector) return { kind: 'gather', buffer, memory, index, offsets: at };
+      if (at.kind === 'literal') {
+        return { kind: 'load', buffer, memory, index: shiftIndex(index, at.value), width: 'scalar' };
+      }
+      if (at.kind !== 'read') throw new Error('an offset that is no variable; this is a defect of the lane code.');
+      const place = addIndex(index, variableIndex(at.name));
+      return { kind: 'load', buffer, memory, index: place, width: 'scalar' };
+    };
+    return this.apply(`gather ${buffer} ${key(index)}`, type, [offsets, ...after], build, scope);
+  }
+
+  /** Reads a variable (of a block that has run): a new name for what it holds then. */
+  variable(name: (u: number) => string, type: RegisterType, width: Width, scope: ScopeId, after: readonly Ref[]): Ref {
+    const expr = (u: number): Expr => ({ kind: 'read', name: name(u), type, width });
+    const deepest = Math.max(scope, ...after.map((ref) => this.scopeOf(ref)));
+    return this.add({ kind: 'leaf', inline: false, expr }, after, deepest, type, width);
+  }
+
+  /** Statements run in the open scope, after what they read. */
+  effect(args: readonly Ref[], write: (read: Reader) => readonly Statement[]): Ref {
+    const ref = this.add({ kind: 'effect', write }, args, this.open[this.open.length - 1], 'i32', 'scalar');
+    this.attached[this.open[this.open.length - 1]].push(ref);
+    return ref;
+  }
+
+  /**
+   * Statements of their own scope, wrapped. `attached`: they run in the scope that is open now; else they run in the
+   * outermost that has what they read, and only if something needs them.
+   */
+  block(
+    make: () => void,
+    wrap: (body: readonly Statement[], read: Reader) => readonly Statement[],
+    options: { readonly attached?: boolean; readonly variable?: string; readonly args?: readonly Ref[] } = {},
+  ): Ref {
+    const { attached = false, variable, args = [] } = options;
+    const inner = this.members.length;
+    this.members.push([]);
+    this.attached.push([]);
+    if (variable !== undefined) this.scopeOfVariable.set(variable, inner);
+    this.open.push(inner);
+    try {
+      make();
+    } finally {
+      this.open.pop();
+    }
+    const outer = this.open[this.open.length - 1];
+    const inside = this.members[inner];
+    const read = [
+      ...[...args, ...inside.flatMap((member) => this.nodes[member].args)].map((ref) => this.scopeOf(ref)),
+      ...inside.flatMap((member) => this.reaches.get(member) ?? []),
+    ];
+    const reach = [...new Set(read)].filter((scope) => scope < inner);
+    const ref = this.add(
+      { kind: 'block', inner, wrap },
+      args,
+      attached ? outer : Math.max(0, ...reach),
+      'i32',
+      'scalar',
+    );
+    this.reaches.set(ref, reach);
+    if (attached) this.attached[outer].push(ref);
+    return ref;
+  }
+
+  /** A block that is a loop; one round is written without a loop. */
+  loop(
+    extent: number | string,
+    step: number,
+    make: (variable: Index) => void,
+    options: {
+      readonly attached?: boolean;
+      readonly args?: readonly Ref[];
+      /** Statements before the loop. */
+      readonly before?: (read: Reader) => readonly Statement[];
+    } = {},
+  ): Ref {
+    const { before = () => [], ...rest } = options;
+    if (typeof extent === 'number' && extent <= step) {
+      const once = (body: readonly Statement[], read: Reader): readonly Statement[] => [...before(read), ...body];
+      return this.block(() => extent > 0 && make(indexOf(0)), once, rest);
+    }
+    const variable = this.names.fresh('i');
+    return this.block(
+      () => make(variableIndex(variable)),
+      (body, read) => [...before(read), { kind: 'loop', variable, extent, step, body }],
+      { ...rest, variable },
+    );
+  }
+
+  /** The innermost scope that is open. */
+  get current(): ScopeId {
+    return this.open[this.open.length - 1];
+  }
+
+  /** The kernel's body: everything attached to scope 0 and what it needs. */
+  finish(): readonly Statement[] {
+    return new Writer(this.nodes, this.members, this.attached, this.names, this.vectors).write();
+  }
+
+  private scopeOfIndex(of: Index): ScopeId {
+    return Math.max(0, ...of.terms.map(({ variable }) => this.scopeOfVariable.get(variable) ?? 0));
+  }
+
+  private apply(
+    op: string,
+    type: RegisterType,
+    args: readonly Ref[],
+    build: (args: readonly Expr[], u: number) => Expr,
+    least: ScopeId = 0,
+  ): Ref {
+    return this.once(`${op}(${args.join()})`, () => {
+      const scope = Math.max(least, ...args.map((arg) => this.scopeOf(arg)));
+      return this.add({ kind: 'apply', op, build }, args, scope, type, this.widest(args));
+    });
+  }
+
+  private pair(make: 'threefry' | 'normals', type: RegisterType, args: readonly Ref[]): readonly [Ref, Ref] {
+    const both = this.once(`${make}(${args.join()})`, () => {
+      const scope = Math.max(0, ...args.map((arg) => this.scopeOf(arg)));
+      return this.add({ kind: 'pair', make }, args, scope, type, this.widest(args));
+    });
+    const half = (which: 0 | 1): Ref =>
+      this.once(`half ${String(which)} ${String(both)}`, () =>
+        this.add({ kind: 'half', which }, [both], this.scopeOf(both), type, this.widthOf(both)),
+      );
+    return [half(0), half(1)];
+  }
+
+  private widest(args: readonly Ref[]): Width {
+    return args.some((arg) => this.isVector(arg)) ? 'vector' : 'scalar';
+  }
+
+  private isVector(ref: Ref): boolean {
+    const { width, content } = this.nodes[ref];
+    return width === 'vector' && content.kind !== 'block' && content.kind !== 'effect';
+  }
+
+  private once(name: string, make: () => Ref): Ref {
+    const known = this.byKey.get(name);
+    if (known !== undefined) return known;
+    const ref = make();
+    this.byKey.set(name, ref);
+    return ref;
+  }
+
+  private add(content: Content, args: readonly Ref[], scope: ScopeId, type: RegisterType, width: Width): Ref {
+    this.nodes.push({ content, args, scope, type, width, origin: this.origin });
+    const ref = this.nodes.length - 1;
+    this.members[scope].push(ref);
+    return ref;
+  }
+}
+
+function key({ offset, terms }: Index): string {
+  return `${String(offset)}${terms.map(({ variable, factor }) => `+${String(factor)}${variable}`).join('')}`;
+}
+
+/** Writes the live nodes, scope by scope, each in the order of its making. */
+class Writer {
+  private readonly live: Uint8Array;
+  private readonly uses: Int32Array;
+  private readonly fused: Uint8Array;
+  private readonly namesOf = new Map<Ref, readonly string[]>();
+
+  constructor(
+    private readonly nodes: readonly DagNode[],
+    private readonly members: readonly (readonly Ref[])[],
+    private readonly attached: readonly (readonly Ref[])[],
+    private readonly names: Names,
+    private readonly vectors: number,
+  ) {
+    this.live = new Uint8Array(nodes.length);
+    this.uses = new Int32Array(nodes.length);
+    this.fused = new Uint8Array(nodes.length);
+  }
+
+  write(): readonly Statement[] {
+    this.mark();
+    this.fuse();
+    return this.scope(0);
+  }
+
+  private mark(): void {
+    const pending = [...this.attached[0]];
+    for (let ref = pending.pop(); ref !== undefined; ref = pending.pop()) {
+      if (this.live[ref] === 1) continue;
+      this.live[ref] = 1;
+      const { content, args } = this.nodes[ref];
+      if (content.kind === 'block') pending.push(...this.attached[content.inner]);
+      for (const arg of args) this.uses[arg]++;
+      pending.push(...args);
+    }
+  }
+
+  /** Marks the products that become part of a sum. A difference of two products is left alone: it may have to be 0. */
+  private fuse(): void {
+    this.nodes.forEach((node, ref) => {
+      if (this.live[ref] === 0 || node.content.kind !== 'apply' || node.type !== 'f32') return;
+      const { op } = node.content;
+      if (op !== 'add' && op !== 'sub') return;
+      const products = node.args.filter((arg) => this.isProduct(arg));
+      if (products.length === 0 || (op === 'sub' && products.length === 2)) return;
+      // The first product is the longer chain's end as a rule: sums are built left to right.
+      const chosen = products.filter((arg) => this.uses[arg] === 1 && this.nodes[arg].scope === node.scope).pop();
+      if (chosen !== undefined) this.fused[chosen] = 1;
+    });
+  }
+
+  private isProduct(ref: Ref): boolean {
+    const { content, type } = this.nodes[ref];
+    return content.kind === 'apply' && content.op === 'mul' && type === 'f32';
+  }
+
+  private scope(scope: ScopeId): readonly Statement[] {
+    const out: Statement[] = [];
+    let origin = '';
+    for (const ref of this.members[scope]) {
+      if (this.live[ref] === 0 || this.fused[ref] === 1) continue;
+      const written = this.statements(ref);
+      if (written.length > 0 && this.nodes[ref].origin !== origin) {
+        origin = this.nodes[ref].origin;
+        if (origin !== '') out.push({ kind: 'note', text: origin });
+      }
+      out.push(...written);
+    }
+    return out;
+  }
+
+  private statements(ref: Ref): readonly Statement[] {
+    const node = this.nodes[ref];
+    const { content, args } = node;
+    const copies = node.width === 'vector' ? this.vectors : 1;
+    const each = (value: (u: number) => Expr): readonly Statement[] => {
+      const names = Array.from({ length: copies }, () => this.names.fresh('x'));
+      this.namesOf.set(ref, names);
+      return names.map((name, u) => ({ kind: 'let', name, value: value(u) }));
+    };
+    switch (content.kind) {
+      case 'literal':
+      case 'half':
+        return [];
+      case 'leaf':
+        return content.inline ? [] : each(content.expr);
+      case 'apply':
+        return each((u) => this.applied(ref, u));
+      case 'pair': {
+        const names = Array.from({ length: copies }, () => [this.names.fresh('w'), this.names.fresh('w')] as const);
+        this.namesOf.set(ref, names.flat());
+        return names.map((pair, u) => this.pair(content.make, pair, args, u, node.width));
+      }
+      case 'effect':
+        return content.write(this.read);
+      case 'block': {
+        const body = this.scope(content.inner);
+        return content.wrap(body, this.read);
+      }
+    }
+  }
+
+  private pair(
+    make: 'threefry' | 'normals',
+    names: readonly [string, string],
+    args: readonly Ref[],
+    u: number,
+    width: Width,
+  ): Statement {
+    const [a, b, c, d] = args.map((arg) => this.read(arg, u));
+    return make === 'threefry'
+      ? { kind: 'threefry', names, key: [a, b], counter: [c, d], width }
+      : { kind: 'normals', names, words: [a, b], width };
+  }
+
+  private applied(ref: Ref, u: number): Expr {
+    const { content, args } = this.nodes[ref];
+    if (content.kind !== 'apply') throw new Error('not an operation; this is a defect of the lane code.');
+    const at = args.findIndex((arg) => this.fused[arg] === 1);
+    if ((content.op !== 'add' && content.op !== 'sub') || at < 0) {
+      return content.build(
+        args.map((arg) => this.read(arg, u)),
+        u,
+      );
+    }
+    const [p, q] = this.nodes[args[at]].args.map((arg) => this.read(arg, u));
+    const rest = this.read(args[1 - at], u);
+    if (content.op === 'add') return { kind: 'fma', a: p, b: q, c: rest };
+    if (at === 0) return { kind: 'fma', a: p, b: q, c: negative(rest) };
+    return q.kind === 'literal'
+      ? { kind: 'fma', a: p, b: negative(q), c: rest }
+      : { kind: 'fma', a: negative(p), b: q, c: rest };
+  }
+
+  private readonly read: Reader = (ref, u) => {
+    const { content, width, type, args } = this.nodes[ref];
+    if (content.kind === 'literal') return { kind: 'literal', type, value: content.value };
+    if (content.kind === 'leaf' && content.inline) return content.expr(u);
+    const copy = width === 'vector' ? u : 0;
+    const name = content.kind === 'half' ? this.name(args[0], 2 * copy + content.which) : this.name(ref, copy);
+    return { kind: 'read', name, type, width };
+  };
+
+  private name(ref: Ref, at: number): string {
+    const names = this.namesOf.get(ref);
+    if (names === undefined) throw new Error('a value is read before it is made; this is a defect of the lane code.');
+    return names[at];
+  }
+}
+
+function negative(value: Expr): Expr {
+  if (value.kind === 'literal') return { ...value, value: -value.value };
+  return { kind: 'unary', op: 'neg', a: value };
+}
