@@ -1,184 +1,173 @@
-/** Correctness first, then interleaved rounds, each engine in a process of its own; medians. */
-import { fork, type ChildProcess } from 'node:child_process';
-import { join } from 'node:path';
-import { OVERHEAD_CASES, WINDOW_CASES, type BenchCase } from './cases';
-import type { FormTiming } from './forms';
-import type { OverheadBreakdown } from './overhead';
-import type { Answers, Reply, RequestName, Requests } from './protocol';
-
-/** One line of `--json`. */
-export interface WindowTiming {
-  readonly case: string;
-  readonly engine: string;
-  readonly particles: number;
-  readonly window: number;
-  readonly particleStepsPerSecond: number;
-  readonly gflops: number;
-  readonly peakBytes: number;
-}
-export interface OverheadTiming extends OverheadBreakdown {
-  readonly case: 'tfjs-overhead';
-  readonly problem: string;
-  readonly engine: string;
-  readonly particles: number;
-  readonly window: number;
-}
-export interface FormsTiming extends FormTiming {
-  readonly case: 'tfjs-forms';
-  readonly engine: string;
-}
-export type Timing = WindowTiming | OverheadTiming | FormsTiming;
-
-/** An engine in a process of its own. */
-class EngineProcess {
-  private readonly child: ChildProcess = fork(join(__dirname, 'worker.ts'), {
-    execArgv: ['-r', 'ts-node/register'],
-    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-    // TensorFlow logs its CPU features there.
-    env: { ...process.env, TF_CPP_MIN_LOG_LEVEL: '2' },
-  });
-
-  constructor(readonly engine: string) {}
-
-  ask<K extends RequestName>(name: K, body: Requests[K]): Promise<Answers[K]> {
-    return new Promise((resolve, reject) => {
-      const settle = (reply: Reply): void => {
-        this.child.off('exit', exited);
-        if (reply.ok) resolve(reply.body as Answers[K]);
-        else reject(new Error(`${this.engine}, ${name}: ${reply.error}`));
-      };
-      const exited = (code: number | null, signal: string | null): void => {
-        this.child.off('message', settle);
-        reject(new Error(`${this.engine}, ${name}: its process ended (${signal ?? `exit code ${code}`})`));
-      };
-      this.child.once('message', settle);
-      this.child.once('exit', exited);
-      this.child.send({ name, body });
-    });
-  }
-
-  close(): void {
-    this.child.disconnect();
-  }
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-}
-
-async function inProcess<T>(engine: string, use: (running: EngineProcess) => Promise<T>): Promise<T> {
-  const running = new EngineProcess(engine);
-  try {
-    return await use(running);
-  } finally {
-    running.close();
-  }
-}
-
-/** Largest deviation of the losses from the reference's, relative to the size of each. */
-function deviation(got: Answers['check'], expected: Answers['check']): number {
-  let worst = 0;
-  for (const which of ['lossSum', 'lastLoss'] as const) {
-    expected[which].forEach((value, i) => {
-      worst = Math.max(worst, Math.abs(got[which][i] - value) / Math.abs(value));
-    });
-  }
-  return worst;
-}
+/** Correctness first, then interleaved rounds, each candidate in a process of its own; medians of per-round ratios. */
+import { cpus } from 'node:os';
+import { THREAD_CASES, WINDOW_CASES, type BenchCase } from './cases';
+import type { Candidate } from './candidates/candidate';
+import { EngineCandidate, expectedLosses } from './candidates/engine-process';
+import { JaxCandidate } from './candidates/jax';
+import type { Peak } from './candidates/peak';
+import { ReferenceCandidate, type ReferenceC } from './candidates/reference-c';
+import { median, medianRatio, ratiosTo, type LeftOut, type ThreadTiming, type WindowTiming } from './timings';
 
 export interface HarnessOptions {
   readonly engines: readonly string[];
+  /** Of windows and outer iterations. */
+  readonly peers: { readonly jax: boolean; readonly reference?: ReferenceC; readonly peak?: Peak };
   readonly rounds: number;
   /**
-   * Seconds of timed windows after which an engine gets no further round of a case. One whose single window would take
+   * Seconds of timed windows after which a candidate gets no further round of a case. One whose single round would take
    * twice as long is left out of it, which is logged.
    */
-  readonly secondsPerEngine: number;
+  readonly secondsPerCandidate: number;
   readonly log: (line: string) => void;
 }
 
-/**
- * Rows of one case, an engine each.
- * @throws Error if an engine's window is not the reference's within the case's tolerance.
- */
-export async function timeWindows(index: number, options: HarnessOptions): Promise<WindowTiming[]> {
-  const benchCase: BenchCase = WINDOW_CASES[index];
-  const { name, particles, window, flopsPerStep, check } = benchCase;
-  const { engines, rounds, secondsPerEngine, log } = options;
-  log(`${name}, ${particles} particles, W = ${window}`);
-  const expected = await inProcess('reference', async (reference) => {
-    await reference.ask('open', { engine: 'reference', case: index });
-    return reference.ask('check', {});
-  });
+interface Rounds {
+  readonly candidates: readonly Candidate[];
+  /** By candidate, then by round. */
+  readonly seconds: readonly (readonly (number | null)[])[];
+  readonly compileSeconds: readonly (number | undefined)[];
+  /** GFLOPS of all threads and of one, by round. */
+  readonly peak: readonly number[];
+  readonly peakOfOne: readonly number[];
+  readonly leftOut: readonly { readonly candidate: string; readonly reason: string }[];
+}
 
-  const running = engines.map((engine) => new EngineProcess(engine));
+/**
+ * All candidates take turns, a round each. Whoever is too slow is left out, never waited for.
+ * @throws Error if one of them fails once it has started
+ */
+async function interleave(candidates: readonly Candidate[], options: HarnessOptions, threads: number): Promise<Rounds> {
+  const { rounds, secondsPerCandidate, log, peers } = options;
+  const timed: Candidate[] = [];
+  const compileSeconds: (number | undefined)[] = [];
+  const leftOut: { candidate: string; reason: string }[] = [];
+  for (const candidate of candidates) {
+    const ready = await candidate.start();
+    if (ready.seconds <= 2 * secondsPerCandidate) {
+      timed.push(candidate);
+      compileSeconds.push(ready.compileSeconds);
+      continue;
+    }
+    const reason = `a round takes about ${Math.round(ready.seconds)} s (see --seconds)`;
+    log(`  ${candidate.name}: left out, ${reason}`);
+    leftOut.push({ candidate: candidate.name, reason });
+    candidate.close();
+  }
+  const seconds = timed.map((): (number | null)[] => []);
+  const peak: number[] = [];
+  const peakOfOne: number[] = [];
+  for (let round = 0; round < rounds; round++) {
+    if (peers.peak !== undefined) {
+      peak.push(await peers.peak.measure(threads));
+      peakOfOne.push(await peers.peak.measure(1));
+    }
+    for (const [i, candidate] of timed.entries()) {
+      const spent = seconds[i].reduce((sum: number, value) => sum + (value ?? 0), 0);
+      seconds[i].push(round > 0 && spent > secondsPerCandidate ? null : await candidate.round());
+    }
+  }
+  return { candidates: timed, seconds, compileSeconds, peak, peakOfOne, leftOut };
+}
+
+const present = (values: readonly (number | null)[]): number[] => values.filter((value) => value !== null);
+
+/**
+ * Rows of one case, a candidate each.
+ * @throws Error if a window is not float64's within the case's tolerance: nothing is timed then.
+ */
+export async function timeWindows(index: number, options: HarnessOptions): Promise<(WindowTiming | LeftOut)[]> {
+  const benchCase: BenchCase = WINDOW_CASES[index];
+  const { name, variant, particles, window, windows, flopsPerStep } = benchCase;
+  const { engines, peers, log } = options;
+  log([name, variant, `${particles} particles, W = ${window}`].filter((part) => part !== '').join(', '));
+  const expected = await expectedLosses(index);
+  const all: Candidate[] = engines.map((engine) => new EngineCandidate(engine, { engine }, index, expected));
+  if (peers.jax) all.push(new JaxCandidate('jax', benchCase.jax));
+  const rows = { case: name, variant, particles, window };
+  const out: (WindowTiming | LeftOut)[] = [];
+  const checked: Candidate[] = [];
+  const checks = new Map<Candidate, string>();
   try {
-    for (const engine of running) {
-      await engine.ask('open', { engine: engine.engine, case: index });
-      const found = deviation(await engine.ask('check', {}), expected);
-      const what = `${check.steps} steps of ${check.particles} particles differ from float64 by ${found.toExponential(1)}`;
-      if (!(found <= check.tolerance)) {
-        throw new Error(`${name}, ${engine.engine}: ${what}; at most ${check.tolerance} is right. Nothing was timed.`);
+    for (const candidate of all) {
+      try {
+        checks.set(candidate, await candidate.check());
+      } catch (error) {
+        throw new Error(`${name}, ${candidate.name}: ${(error as Error).message}. Nothing was timed.`, {
+          cause: error,
+        });
       }
-      log(`  ${engine.engine}: ${what}`);
+      checked.push(candidate);
     }
-    const timed: EngineProcess[] = [];
-    for (const engine of running) {
-      const { secondsPerWindow } = await engine.ask('start', {});
-      if (secondsPerWindow <= 2 * secondsPerEngine) timed.push(engine);
-      else log(`  ${engine.engine}: left out, a window takes about ${Math.round(secondsPerWindow)} s (see --seconds)`);
-    }
-    const seconds = timed.map((): number[] => []);
-    for (let round = 0; round < rounds; round++) {
-      for (const [i, engine] of timed.entries()) {
-        const spent = seconds[i].reduce((a, b) => a + b, 0);
-        if (round > 0 && spent > secondsPerEngine) continue;
-        seconds[i].push((await engine.ask('round', {})).seconds);
+    if (peers.reference !== undefined && benchCase.reference !== undefined) {
+      const candidate = new ReferenceCandidate(peers.reference, benchCase);
+      try {
+        checks.set(candidate, await candidate.check());
+        checked.push(candidate);
+      } catch (error) {
+        // Not ours: it may not fit this machine.
+        const reason = (error as Error).message;
+        log(`  ${candidate.name}: left out, ${reason}`);
+        out.push({ ...rows, candidate: candidate.name, reason });
       }
     }
-    const timings: WindowTiming[] = [];
-    for (const [i, engine] of timed.entries()) {
-      const { bytes } = await engine.ask('peak', {});
-      const particleStepsPerSecond = (particles * window) / median(seconds[i]);
-      const gflops = (particleStepsPerSecond * flopsPerStep) / 1e9;
-      log(`  ${engine.engine}: median of ${seconds[i].length}`);
-      timings.push({
-        case: name,
-        engine: engine.engine,
-        particles,
-        window,
+    for (const candidate of checked) log(`  ${candidate.name}: ${checks.get(candidate) ?? ''}`);
+    const { candidates, seconds, compileSeconds, peak, leftOut } = await interleave(checked, options, cpus().length);
+    out.push(...leftOut.map((left) => ({ ...rows, ...left })));
+    const names = candidates.map((candidate) => candidate.name);
+    const steps = particles * window * windows;
+    for (const [i, candidate] of candidates.entries()) {
+      const particleStepsPerSecond = steps / median(present(seconds[i]));
+      // In seconds that the machine would need at its peak, so that ratios are within a round here too.
+      const atPeak = peak.map((gflops) => (steps * flopsPerStep) / (gflops * 1e9));
+      const shareOfPeak = medianRatio(atPeak, seconds[i]);
+      const peakBytes = await candidate.peak();
+      out.push({
+        ...rows,
+        candidate: candidate.name,
         particleStepsPerSecond,
-        gflops,
-        peakBytes: bytes,
+        gflops: (particleStepsPerSecond * flopsPerStep) / 1e9,
+        ...(shareOfPeak === undefined ? {} : { shareOfPeak }),
+        fasterThan: ratiosTo(i, names, seconds),
+        ...(peakBytes === undefined ? {} : { peakBytes }),
+        ...(compileSeconds[i] === undefined ? {} : { compileSeconds: compileSeconds[i] }),
+        rounds: seconds[i],
+        check: checks.get(candidate) ?? '',
       });
     }
-    return timings;
+    return out;
   } finally {
-    for (const engine of running) engine.close();
+    for (const candidate of all) candidate.close();
   }
 }
 
-/** Rows of all overhead cases for the TensorFlow.js engines. */
-export async function timeOverhead({ engines, rounds, log }: HarnessOptions): Promise<OverheadTiming[]> {
-  const timings: OverheadTiming[] = [];
-  for (const [index, { name, particles, window }] of OVERHEAD_CASES.entries()) {
-    for (const engine of engines.filter((one) => one.startsWith('tfjs'))) {
-      log(`tfjs-overhead, ${name} on ${engine}`);
-      const shares = await inProcess(engine, (running) => running.ask('overhead', { engine, case: index, rounds }));
-      timings.push({ case: 'tfjs-overhead', problem: name, engine, particles, window, ...shares });
+/** One thread against two, of the engines that know threads; JAX's are its own. */
+export async function timeThreads(options: HarnessOptions): Promise<ThreadTiming[]> {
+  const timings: ThreadTiming[] = [];
+  for (const index of THREAD_CASES) {
+    const { name, variant, particles, window } = WINDOW_CASES[index];
+    const problem = [name, variant, `${particles} × ${window}`].filter((part) => part !== '').join(' ');
+    for (const engine of options.engines.filter((one) => one === 'native')) {
+      options.log(`threads, ${problem} on ${engine}`);
+      const expected = await expectedLosses(index);
+      const pair = [1, 2].map(
+        (threads) => new EngineCandidate(`${engine}, ${threads}`, { engine, threads }, index, expected),
+      );
+      try {
+        for (const candidate of pair) await candidate.check();
+        const { seconds, peak, peakOfOne } = await interleave(pair, options, 2);
+        const speedup = medianRatio(seconds[0], seconds[1]);
+        if (speedup === undefined) continue;
+        timings.push({
+          case: 'threads',
+          problem,
+          candidate: engine,
+          speedup,
+          ...(peak.length > 0 && { peakSpeedup: median(peak.map((gflops, round) => gflops / peakOfOne[round])) }),
+        });
+      } finally {
+        for (const candidate of pair) candidate.close();
+      }
     }
-  }
-  return timings;
-}
-
-export async function timeProductForms({ engines, log }: HarnessOptions): Promise<FormsTiming[]> {
-  const timings: FormsTiming[] = [];
-  for (const engine of engines.filter((one) => one.startsWith('tfjs'))) {
-    log(`tfjs-forms on ${engine}`);
-    const { timings: forms } = await inProcess(engine, (running) => running.ask('forms', { engine }));
-    timings.push(...forms.map((form) => ({ case: 'tfjs-forms' as const, engine, ...form })));
   }
   return timings;
 }

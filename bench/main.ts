@@ -1,23 +1,36 @@
 /**
- * npm run bench -- [case …] [--json] [--engines a,b] [--rounds n] [--seconds s] [--save name]
+ * npm run bench -- [case …] [--json] [--engines a,b] [--peers a,b] [--rounds n] [--seconds s] [--save name]
  * docs/performance.md says what is measured.
  */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, totalmem } from 'node:os';
 import { join } from 'node:path';
 import Table from 'cli-table3';
 import { Command, InvalidArgumentError } from 'commander';
 import { ENGINE_NAMES, probeEngines } from '../src/engines';
-import { CASE_NAMES, WINDOW_CASES, type CaseName } from './cases';
-import { timeOverhead, timeProductForms, timeWindows, type HarnessOptions, type Timing } from './harness';
+import { CASE_NAMES, WINDOW_CASES } from './cases';
+import { jaxMissing } from './candidates/jax';
+import { C_COMPILER, output } from './candidates/native-tools';
+import { Peak } from './candidates/peak';
+import { ReferenceC } from './candidates/reference-c';
+import { timeThreads, timeWindows, type HarnessOptions } from './harness';
+import { timeCompile, timeCurves, timeOuter, timeOverhead, timeProductForms } from './others';
+import { tablesOf } from './tables';
+import { verdicts } from './targets';
+import type { SavedResults, Timing } from './timings';
 
 interface Options {
   readonly json?: true;
   readonly engines?: readonly string[];
+  readonly peers?: readonly Peer[];
+  readonly referenceC?: string;
   readonly rounds: number;
   readonly seconds: number;
   readonly save?: string;
 }
+
+const PEERS = ['jax', 'reference-c', 'peak', 'none'] as const;
+type Peer = (typeof PEERS)[number];
 
 const CHOOSERS = ['auto', 'tfjs'];
 const KNOWN_ENGINES = ENGINE_NAMES.filter((name) => !CHOOSERS.includes(name));
@@ -48,66 +61,119 @@ async function availableEngines(): Promise<string[]> {
   return probes.filter(({ available, name }) => available && name !== 'reference').map(({ name }) => name);
 }
 
-const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
-
-function row(timing: Timing): string[] {
-  if (timing.case === 'tfjs-forms') {
-    const { engine, form, shape, gflops } = timing as Extract<Timing, { form: string }>;
-    return [engine, shape, form, `${gflops.toFixed(1)} GFLOPS`];
-  }
-  if ('overhead' in timing) {
-    const { engine, problem, particles, window, kernels, hostLoops, draws, overhead } = timing;
-    return [engine, problem, `${particles} × ${window}`, ...[kernels, hostLoops, draws, overhead].map(percent)];
-  }
-  const { engine, particles, window, particleStepsPerSecond, gflops, peakBytes } = timing as Extract<
-    Timing,
-    { peakBytes: number }
-  >;
-  const rate = Number(particleStepsPerSecond.toPrecision(3)).toLocaleString('en-GB');
-  return [engine, `${particles} × ${window}`, rate, gflops.toPrecision(3), `${Math.round(peakBytes / 2 ** 20)} MiB`];
+/** Those that were asked for, or all that are here; an absent one that was asked for is an error. */
+async function findPeers(options: Options, log: (line: string) => void): Promise<HarnessOptions['peers']> {
+  const asked = options.peers;
+  const wants = (peer: Peer): boolean => asked?.includes(peer) ?? true;
+  const missing = (peer: Peer, reason: string): void => {
+    if (asked?.includes(peer) === true) throw new Error(`${peer}: ${reason}`);
+    log(`${peer}: left out, ${reason}`);
+  };
+  const noJax = jaxMissing();
+  if (wants('jax') && noJax !== undefined) missing('jax', noJax);
+  const folder = options.referenceC ?? process.env.OUTERLOOP_REFERENCE_C ?? '';
+  if (wants('reference-c') && folder === '') missing('reference-c', 'no --reference-c and no OUTERLOOP_REFERENCE_C');
+  const peak = wants('peak') ? await Peak.build(log) : undefined;
+  return {
+    jax: wants('jax') && noJax === undefined,
+    ...(wants('reference-c') && folder !== '' ? { reference: new ReferenceC(folder) } : {}),
+    ...(peak === undefined ? {} : { peak }),
+  };
 }
 
-const HEADS: Readonly<Record<CaseName, readonly string[]>> = {
-  'mnist-window': ['engine', 'particles × W', 'particle-steps/s', 'GFLOPS', 'peak memory'],
-  'lorenz-window': ['engine', 'particles × W', 'particle-steps/s', 'GFLOPS', 'peak memory'],
-  influence: ['engine', 'particles × W', 'particle-steps/s', 'GFLOPS', 'peak memory'],
-  'tfjs-overhead': ['engine', 'problem', 'particles × W', 'kernels', 'host loops', 'draws', 'overhead'],
-  'tfjs-forms': ['engine', '16 products m×k×n', 'form', 'rate'],
-};
-
-async function timings(name: CaseName, options: HarnessOptions): Promise<Timing[]> {
-  if (name === 'tfjs-overhead') return timeOverhead(options);
-  if (name === 'tfjs-forms') return timeProductForms(options);
-  const rows: Timing[] = [];
-  for (const [index, benchCase] of WINDOW_CASES.entries()) {
-    if (benchCase.name === name) rows.push(...(await timeWindows(index, options)));
+async function timings(name: string, options: HarnessOptions): Promise<Timing[]> {
+  switch (name) {
+    case 'outer':
+      return timeOuter(options);
+    case 'compile':
+      return timeCompile(options);
+    case 'threads':
+      return timeThreads(options);
+    case 'curves':
+      return timeCurves(options);
+    case 'tfjs-overhead':
+      return timeOverhead(options);
+    case 'tfjs-forms':
+      return timeProductForms(options);
+    default: {
+      const rows: Timing[] = [];
+      for (const [index, benchCase] of WINDOW_CASES.entries()) {
+        if (benchCase.name === name) rows.push(...(await timeWindows(index, options)));
+      }
+      return rows;
+    }
   }
-  return rows;
 }
 
-function save(name: string, loadBefore: number, results: readonly Timing[]): void {
+/** Of the processor, by what Linux says of it. */
+function vectors(): { readonly vectors?: string } {
+  try {
+    const info = readFileSync('/proc/cpuinfo', 'utf8');
+    if (info.includes(' avx512f ')) return { vectors: 'AVX-512' };
+    return info.includes(' avx2 ') ? { vectors: 'AVX2' } : {};
+  } catch {
+    return {};
+  }
+}
+
+async function compiler(): Promise<{ readonly compiler?: string }> {
+  try {
+    return { compiler: (await output(C_COMPILER, ['--version'])).split('\n')[0] };
+  } catch {
+    return {};
+  }
+}
+
+/** Cases that a file of the same name has already, and that were not timed now, stay. */
+async function save(name: string, loadBefore: number, results: readonly Timing[]): Promise<void> {
   const folder = join(__dirname, 'results');
   mkdirSync(folder, { recursive: true });
-  const machine = {
-    cpu: cpus()[0].model.trim(),
-    cores: cpus().length,
-    memoryBytes: totalmem(),
-    node: process.version,
-    // Of five minutes, before and after: above 0 before, other work shared the cores.
-    loadAverage: [loadBefore, loadavg()[1]],
-    platform: `${process.platform} ${process.arch}`,
+  const file = join(folder, `${name}.json`);
+  const now = new Set(results.map((row) => row.case));
+  const before = earlier(file);
+  const command = `npm run bench -- ${process.argv.slice(2).join(' ')}`;
+  const saved: SavedResults = {
+    machine: {
+      cpu: cpus()[0].model.trim(),
+      cores: cpus().length,
+      ...vectors(),
+      memoryBytes: totalmem(),
+      node: process.version,
+      ...(await compiler()),
+      loadAverage: [loadBefore, loadavg()[1]],
+      platform: `${process.platform} ${process.arch}`,
+    },
+    commands: [...before.commands.filter((line) => line !== command), command],
+    results: [...before.results.filter((row) => !now.has(row.case)), ...results],
   };
-  writeFileSync(join(folder, `${name}.json`), `${JSON.stringify({ machine, results }, undefined, 2)}\n`);
+  writeFileSync(file, `${JSON.stringify(saved, undefined, 2)}\n`);
 }
 
-async function main(cases: readonly CaseName[], options: Options): Promise<void> {
+function earlier(file: string): Pick<SavedResults, 'commands' | 'results'> {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as SavedResults;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return { commands: [], results: [] };
+    throw error;
+  }
+}
+
+function print(title: string, head: readonly string[], rows: readonly (readonly string[])[]): void {
+  const table = new Table({ head: [...head], style: { head: [], border: [] } });
+  table.push(...rows.map((row) => [...row]));
+  console.log(`\n${title}\n${table.toString()}`);
+}
+
+async function main(cases: readonly string[], options: Options): Promise<void> {
+  const log = (line: string): void => {
+    process.stderr.write(`${line}\n`);
+  };
   const harness: HarnessOptions = {
     engines: options.engines ?? (await availableEngines()),
+    peers: await findPeers(options, log),
     rounds: options.rounds,
-    secondsPerEngine: options.seconds,
-    log: (line) => {
-      process.stderr.write(`${line}\n`);
-    },
+    secondsPerCandidate: options.seconds,
+    log,
   };
   const all: Timing[] = [];
   const loadBefore = loadavg()[1];
@@ -115,31 +181,41 @@ async function main(cases: readonly CaseName[], options: Options): Promise<void>
     const rows = await timings(name, harness);
     all.push(...rows);
     // After each case: an interrupted bench keeps what it has.
-    if (options.save !== undefined) save(options.save, loadBefore, all);
+    if (options.save !== undefined) await save(options.save, loadBefore, all);
     if (options.json) rows.forEach((timing) => console.log(JSON.stringify(timing)));
     else {
-      const table = new Table({ head: [...HEADS[name]], style: { head: [], border: [] } });
-      table.push(...rows.map(row));
-      console.log(`\n${name}\n${table.toString()}`);
+      const { cases: own, tfjs } = tablesOf(rows);
+      for (const { title, head, rows: lines } of [...own, ...tfjs]) print(title, head, lines);
     }
   }
+  const judged = verdicts(all).filter(({ met }) => met !== undefined);
+  if (options.json || judged.length === 0) return;
+  print(
+    'targets',
+    ['case', 'target', 'measured', 'met'],
+    judged.map(({ row, target, measured, met }) => [row, target, measured, met === true ? 'yes' : 'no']),
+  );
 }
 
 const program = new Command('npm run bench --')
-  .description('Times windows of each engine, after holding them against float64.')
+  .description('Times windows of each engine and of its peers, after holding them against float64.')
   .argument(
     '[case...]',
     `of ${CASE_NAMES.join(', ')}; all by default`,
-    (value: string, before: CaseName[] | undefined) => [...(before ?? []), oneOf(CASE_NAMES, 'case')(value)],
+    (value: string, before: string[] | undefined) => [...(before ?? []), oneOf(CASE_NAMES, 'case')(value)],
   )
   .option('--json', 'one line of JSON a row')
   .option('--engines <names>', 'comma-separated; all that run here by default', (value) =>
     value.split(',').map(oneOf(KNOWN_ENGINES, 'engine')),
   )
+  .option('--peers <names>', `of ${PEERS.join(', ')}, comma-separated; all that are here by default`, (value) =>
+    value.split(',').map(oneOf(PEERS, 'peer')),
+  )
+  .option('--reference-c <folder>', 'sources of the hand-written C; by default OUTERLOOP_REFERENCE_C')
   .option('--rounds <n>', 'rounds, of which the median counts', positiveInteger, 5)
-  .option('--seconds <s>', 'timed seconds after which an engine gets no further round of a case', positive, 30)
+  .option('--seconds <s>', 'timed seconds after which a candidate gets no further round of a case', positive, 30)
   .option('--save <name>', 'also write bench/results/<name>.json')
-  .action((cases: CaseName[], options: Options) => main(cases, options));
+  .action((cases: string[], options: Options) => main(cases, options));
 
 program.parseAsync().catch((error: unknown) => {
   process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);

@@ -2,27 +2,62 @@
 import type { FormTiming } from './forms';
 import type { OverheadBreakdown } from './overhead';
 
+export interface EngineRequest {
+  readonly engine: string;
+  /** Of the engines that run on several; by default those that the engine takes. */
+  readonly threads?: number;
+}
+
+/** One point of a curve. */
+export interface CurvePoint {
+  readonly particles: number;
+  readonly window: number;
+  readonly horizon: number;
+  /** Windows that were done before the timed ones. */
+  readonly before: number;
+  /** Windows that are timed together. */
+  readonly windows: number;
+}
+
 export interface Requests {
   /** Opens the engine and compiles the problem of WINDOW_CASES[case]. */
-  open: { readonly engine: string; readonly case: number };
+  open: EngineRequest & { readonly case: number };
   /** Losses of the check's window. */
   check: Record<string, never>;
-  /** A population, warmed up; answers what a window will take, estimated from two steps. */
+  /** A population, warmed up; answers what a round will take, estimated from a few steps. */
   start: Record<string, never>;
-  /** One window, timed from the call to the losses on the host. */
+  /** The case's windows, timed from the first call to the last losses on the host. */
   round: Record<string, never>;
   peak: Record<string, never>;
+  /** Opens the engine on the problem of OUTER_CASES[case] and starts its run. */
+  openOuter: EngineRequest & { readonly case: number };
+  /** Some outer iterations, timed. */
+  roundOuter: Record<string, never>;
+  /** Engine and the populations of these points, warmed up. */
+  openCurve: EngineRequest & { readonly points: readonly CurvePoint[] };
+  roundCurve: { readonly point: number };
+  /** Of what the native engine kept: lookup of the library and loading it. */
+  load: Record<string, never>;
   /** Of a process that is asked nothing else. */
-  overhead: { readonly engine: string; readonly case: number; readonly rounds: number };
+  overhead: EngineRequest & { readonly case: number; readonly rounds: number };
   forms: { readonly engine: string };
 }
 
 export interface Answers {
-  open: { readonly engine: string };
+  open: { readonly engine: string; readonly compileSeconds: number };
   check: { readonly lossSum: readonly number[]; readonly lastLoss: readonly number[] };
-  start: { readonly secondsPerWindow: number };
+  start: { readonly seconds: number };
   round: { readonly seconds: number };
   peak: { readonly bytes: number };
+  openOuter: { readonly engine: string };
+  roundOuter: {
+    readonly secondsPerIteration: number;
+    /** Share of that time within `advance`: windows, and waiting for them. */
+    readonly inWindows: number;
+  };
+  openCurve: { readonly engine: string };
+  roundCurve: { readonly secondsPerStep: number };
+  load: { readonly seconds: number };
   overhead: OverheadBreakdown;
   forms: { readonly timings: readonly FormTiming[] };
 }

@@ -6,7 +6,7 @@ import type { BenchCase } from './cases';
 
 const SEED = 1;
 
-export async function initialTheta(program: UnrollProgram): Promise<Float64Array> {
+async function initialTheta(program: UnrollProgram): Promise<Float64Array> {
   const theta = new Float64Array(program.theta.size);
   const leaves = treeFlatten(program.problem.initTheta(new EagerRandom(seedKey(SEED))));
   for (const [i, leaf] of leaves.entries()) {
@@ -36,15 +36,26 @@ export class Windows {
     return windows;
   }
 
-  /** Advances all particles by one window. Noise is new for each, as with PES. */
-  async advance(steps: number): Promise<{ readonly seconds: number; readonly result: WindowResult }> {
-    if (this.population.phases()[0] + steps > this.horizon) await this.reset();
-    const perturbation = this.perturbation();
-    this.windows += 1;
+  /**
+   * Advances all particles by `count` windows, one after the other, timed together. Noise is new for each, as with PES;
+   * its keys are at hand before the clock starts, the noise itself is drawn within.
+   */
+  async advance(steps: number, count = 1): Promise<{ readonly seconds: number; readonly result: WindowResult }> {
+    if (this.population.phases()[0] + count * steps > this.horizon) await this.reset();
+    const particles = this.particles();
+    const perturbations = Array.from({ length: count }, () => {
+      this.windows += 1;
+      return this.perturbation();
+    });
+    let result: WindowResult | undefined;
     const start = performance.now();
-    const result = await this.population.advance({ particles: this.particles(), perturbation, steps });
+    for (const perturbation of perturbations) {
+      result = await this.population.advance({ particles, perturbation, steps });
+    }
     const seconds = (performance.now() - start) / 1000;
-    if (!result.lossSum.every((loss) => Number.isFinite(loss))) throw new Error('a loss is NaN or infinite');
+    if (result?.lossSum.every((loss) => Number.isFinite(loss)) !== true) {
+      throw new Error('a loss is NaN or infinite');
+    }
     return { seconds, result };
   }
 

@@ -4,12 +4,16 @@
  */
 import { readFileSync } from 'node:fs';
 import * as tf from '@tensorflow/tfjs';
-import type { UnrollProgram } from '../src/contracts';
+import type { UnrollEngine, UnrollProgram } from '../src/contracts';
 import { createEngine } from '../src/engines';
 import { OVERHEAD_CASES, WINDOW_CASES, type BenchCase } from './cases';
+import { OUTER_CASES } from './cases/outer';
+import { loadKept } from './compiled';
+import { CurveRounds } from './curves';
 import { timeForms } from './forms';
+import { OuterRounds } from './outer';
 import { measureOverhead } from './overhead';
-import type { Answers, Reply, Request } from './protocol';
+import type { Answers, EngineRequest, Reply, Request } from './protocol';
 import { Windows } from './windows';
 
 /**
@@ -24,15 +28,21 @@ function peakBytes(): number {
   return process.resourceUsage().maxRSS * 1024;
 }
 
+async function openEngine({ engine, threads }: EngineRequest): Promise<UnrollEngine> {
+  return (await createEngine(engine, undefined, threads === undefined ? {} : { threads })).engine;
+}
+
 class Worker {
   private benchCase: BenchCase | undefined;
   private program: UnrollProgram | undefined;
   private windows: Windows | undefined;
+  private outer: OuterRounds | undefined;
+  private curves: CurveRounds | undefined;
 
   async answer({ name, body }: Request): Promise<Answers[keyof Answers]> {
     switch (name) {
       case 'open':
-        return this.open(body.engine, body.case);
+        return this.open(body, body.case);
       case 'check': {
         const { check } = this.opened().benchCase;
         const windows = await Windows.start(this.opened().program, this.opened().benchCase, check.particles);
@@ -46,15 +56,27 @@ class Worker {
         const steps = Math.min(benchCase.window, 2);
         await this.windows.advance(steps);
         const { seconds } = await this.windows.advance(steps);
-        return { secondsPerWindow: (seconds * benchCase.window) / steps };
+        return { seconds: (seconds * benchCase.window * benchCase.windows) / steps };
       }
       case 'round': {
-        if (this.windows === undefined) throw new Error('round before start');
-        const { seconds } = await this.windows.advance(this.opened().benchCase.window);
+        const { benchCase } = this.opened();
+        const { seconds } = await started(this.windows).advance(benchCase.window, benchCase.windows);
         return { seconds };
       }
       case 'peak':
         return { bytes: peakBytes() };
+      case 'openOuter':
+        this.outer = await OuterRounds.start(OUTER_CASES[body.case], await openEngine(body));
+        return { engine: body.engine };
+      case 'roundOuter':
+        return started(this.outer).round();
+      case 'openCurve':
+        this.curves = await CurveRounds.start(await openEngine(body), body.points);
+        return { engine: body.engine };
+      case 'roundCurve':
+        return { secondsPerStep: await started(this.curves).round(body.point) };
+      case 'load':
+        return { seconds: await loadKept() };
       case 'overhead':
         return measureOverhead(OVERHEAD_CASES[body.case], body.engine, body.rounds);
       case 'forms':
@@ -62,17 +84,23 @@ class Worker {
     }
   }
 
-  private async open(name: string, index: number): Promise<Answers['open']> {
+  private async open(request: EngineRequest, index: number): Promise<Answers['open']> {
     this.benchCase = WINDOW_CASES[index];
-    const { engine } = await createEngine(name);
-    this.program = await engine.compile(await this.benchCase.problem());
-    return { engine: engine.name };
+    const problem = await this.benchCase.problem();
+    const engine = await openEngine(request);
+    const start = performance.now();
+    this.program = await engine.compile(problem);
+    return { engine: engine.name, compileSeconds: (performance.now() - start) / 1000 };
   }
 
   private opened(): { readonly program: UnrollProgram; readonly benchCase: BenchCase } {
-    if (this.program === undefined || this.benchCase === undefined) throw new Error('asked before open');
-    return { program: this.program, benchCase: this.benchCase };
+    return { program: started(this.program), benchCase: started(this.benchCase) };
   }
+}
+
+function started<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error('asked before it was opened');
+  return value;
 }
 
 // Without checks for NaN and the advertisement for tfjs-node.

@@ -76,11 +76,14 @@ class LorenzOuter:
     """
     Whole outer iterations by NRES, step-unlocked, SGD at 1e-5: `scan` iterations in one jitted scan; with `scan` = 1, a
     jitted call an iteration. A pair keeps its noise for an episode and draws anew at its end.
+
+    `released`: computes what the code released with the paper computes: inner step by inner step, each with keys and a
+    fresh noise for every pair and a reset of whoever has ended. Else whole windows, with noise and reset once a window.
     """
 
     horizon, rate = 2000, 1e-5
 
-    def __init__(self, pairs=200, window=100, scan=100):
+    def __init__(self, pairs=200, window=100, scan=100, released=False):
         self.scan = scan
         windows = self.horizon // window
 
@@ -104,6 +107,38 @@ class LorenzOuter:
             gradient = jnp.mean((up - down)[:, None] * noise, axis=0) / (2 * SIGMA**2 * window)
             return (theta - self.rate * gradient, key, noise, age + 1, plus, minus), jnp.mean(up + down) / (2 * window)
 
+        def stepwise_iteration(carry, _):
+            theta, key, noise, age, plus, minus = carry
+
+            def inner(carry, key):
+                noise, t, plus, minus, gradient, total = carry
+                key, draw = jax.random.split(key)
+                # One key a pair and a use: neither this problem's step nor its loss draws from them.
+                jax.vmap(lambda k: jax.random.split(k, 3))(jax.random.split(key, pairs))
+
+                def one(theta, state):
+                    state, losses = unroll(theta, state, 1)
+                    return state, losses[0]
+
+                plus, up = jax.vmap(one)(theta + noise, plus)
+                minus, down = jax.vmap(one)(theta - noise, minus)
+                gradient = gradient + jnp.sum((up - down)[:, None] * noise, axis=0) / (2 * SIGMA**2)
+                ended = t + 1 >= self.horizon
+                reset = lambda leaf, first: jnp.where(ended, first, leaf)
+                plus = jax.tree.map(reset, plus, fresh(ended.shape))
+                minus = jax.tree.map(reset, minus, fresh(ended.shape))
+                drawn = jax.vmap(lambda k: SIGMA * jax.random.normal(k, (2,)))(jax.random.split(draw, pairs))
+                noise = jnp.where(ended[:, None], drawn, noise)
+                return (noise, jnp.where(ended, 0, t + 1), plus, minus, gradient, total + jnp.sum(up + down)), None
+
+            key, draw = jax.random.split(key)
+            first = (noise, age * window, plus, minus, jnp.zeros(2), jnp.float32(0))
+            (noise, t, plus, minus, gradient, total), _ = jax.lax.scan(inner, first, jax.random.split(draw, window))
+            theta = theta - self.rate * gradient / (pairs * window)
+            return (theta, key, noise, t // window, plus, minus), total / (2 * pairs * window)
+
+        if released:
+            iteration = stepwise_iteration
         self.iteration = iteration
 
         def many(carry):

@@ -1,0 +1,135 @@
+/** What the project sets out to reach, row by row, and whether a run of the bench reached it. */
+import { isWindow, rowsOf, type Timing, type WindowTiming } from './timings';
+
+export interface Verdict {
+  readonly row: string;
+  readonly target: string;
+  /** What was measured; 'not measured' if nothing was. */
+  readonly measured: string;
+  readonly met: boolean | undefined;
+}
+
+/** The engine that the targets are for. */
+const ENGINE = 'native';
+/** A window is also good enough at this share of the hand-written C's speed in the same run. */
+const OF_REFERENCE = 0.9;
+
+const times = (ratio: number): string => `${ratio.toPrecision(ratio < 10 ? 2 : 3)}×`;
+const percent = (share: number): string => `${Math.round(100 * share)} %`;
+const seconds = (value: number): string => `${value.toPrecision(2)} s`;
+
+interface WindowTarget {
+  readonly case: string;
+  readonly variant: string;
+  readonly particles: number;
+  readonly window: number;
+  /** Times as fast as JAX. */
+  readonly jax: number;
+  /** Of the FMA peak. */
+  readonly peak?: number;
+  /** Of JAX's peak memory, at most. */
+  readonly memory?: number;
+}
+
+const WINDOW_TARGETS: readonly WindowTarget[] = [
+  { case: 'mnist-window', variant: 'loss', particles: 100, window: 10, jax: 3, peak: 0.6 },
+  { case: 'mnist-window', variant: 'accuracy', particles: 100, window: 10, jax: 3, peak: 0.6 },
+  { case: 'mnist-window', variant: 'loss', particles: 16, window: 100, jax: 2.5, peak: 0.6 },
+  { case: 'mnist-window', variant: 'loss', particles: 1000, window: 10, jax: 4, memory: 0.25 },
+  { case: 'lopt-window', variant: '64-32-32-32-10', particles: 20, window: 10, jax: 6 },
+  { case: 'lopt-window', variant: '64-32-32-32-10', particles: 200, window: 1, jax: 6 },
+  { case: 'lopt-window', variant: '784-32-10', particles: 8, window: 10, jax: 4 },
+  { case: 'lorenz-window', variant: '', particles: 4000, window: 100, jax: 15 },
+  { case: 'influence', variant: 'dense', particles: 1000, window: 1, jax: 8 },
+  { case: 'influence', variant: 'banded', particles: 1000, window: 1, jax: 8 },
+];
+
+function windowVerdict(target: WindowTarget, timings: readonly WindowTiming[]): Verdict {
+  const same = timings.filter(
+    (timing) =>
+      timing.case === target.case &&
+      timing.variant === target.variant &&
+      timing.particles === target.particles &&
+      timing.window === target.window,
+  );
+  const own = same.find(({ candidate }) => candidate === ENGINE);
+  const jax = same.find(({ candidate }) => candidate === 'jax');
+  const goals = [`≥ ${target.jax}× JAX`];
+  if (target.peak !== undefined) goals.push(`≥ ${percent(target.peak)} of peak`);
+  if (target.memory !== undefined) goals.push(`memory ≤ ${percent(target.memory)} of JAX's`);
+  const row = [target.case, target.variant, `N = ${target.particles}, W = ${target.window}`];
+  const verdict = { row: row.filter((part) => part !== '').join(' '), target: goals.join(', ') };
+  const ratio: number | undefined = own?.fasterThan.jax;
+  if (own === undefined || ratio === undefined) return { ...verdict, measured: 'not measured', met: undefined };
+
+  const said = [`${times(ratio)} JAX`];
+  let met = ratio >= target.jax;
+  if (own.shareOfPeak !== undefined) said.push(`${percent(own.shareOfPeak)} of peak`);
+  if (target.peak !== undefined) met = met && (own.shareOfPeak ?? 0) >= target.peak;
+  const reference = own.fasterThan['reference C'] as number | undefined;
+  if (reference !== undefined) {
+    said.push(`${times(reference)} reference C`);
+    met = met || reference >= OF_REFERENCE;
+  }
+  if (target.memory !== undefined && own.peakBytes !== undefined && jax?.peakBytes !== undefined) {
+    const share = own.peakBytes / jax.peakBytes;
+    said.push(`memory ${percent(share)} of JAX's`);
+    met = met && share <= target.memory;
+  }
+  return { ...verdict, measured: said.join(', '), met };
+}
+
+/** A number against a bound. */
+function verdictOf(
+  row: string,
+  target: string,
+  value: number | undefined,
+  say: (value: number) => string,
+  good: (value: number) => boolean,
+): Verdict {
+  if (value === undefined) return { row, target, measured: 'not measured', met: undefined };
+  return { row, target, measured: say(value), met: good(value) };
+}
+
+/** The scan that the target was set by; others are stronger peers, shown beside it. */
+export const RELEASED_SCAN = 'jax: as released, jitted scan';
+
+export function verdicts(timings: readonly Timing[]): Verdict[] {
+  const outer = rowsOf(timings, 'outer').filter(({ candidate }) => candidate === ENGINE);
+  const compile = rowsOf(timings, 'compile').find(({ candidate }) => candidate === ENGINE);
+  const windows = timings.filter(isWindow);
+  return [
+    ...WINDOW_TARGETS.map((target) => windowVerdict(target, windows)),
+    verdictOf(
+      'outer iteration of mnist-lr',
+      '≥ 92 % of the time inside windows',
+      outer.find(({ problem }) => problem === 'mnist-lr')?.inWindows,
+      percent,
+      (share) => share >= 0.92,
+    ),
+    verdictOf(
+      'outer iterations of lorenz, NRES, 200 pairs, W = 100',
+      "≥ 10× the released code's in one jitted scan",
+      outer.find(({ problem }) => problem === 'lorenz')?.fasterThan[RELEASED_SCAN],
+      times,
+      (ratio) => ratio >= 10,
+    ),
+    verdictOf('first compile of mnist-window', '≤ 3 s', compile?.first, seconds, (value) => value <= 3),
+    verdictOf(
+      'from cache lookup to loaded function',
+      '≤ 0.1 s',
+      compile?.load,
+      (value) => `${(1000 * value).toPrecision(2)} ms`,
+      (value) => value <= 0.1,
+    ),
+    ...rowsOf(timings, 'threads').map(({ problem, speedup, peakSpeedup }) =>
+      verdictOf(
+        `one thread to two, ${problem}`,
+        '≥ 1.8×',
+        speedup,
+        (value) => times(value) + (peakSpeedup === undefined ? '' : ` (FMA peak: ${times(peakSpeedup)})`),
+        (value) => value >= 1.8,
+      ),
+    ),
+  ];
+}
