@@ -20,6 +20,10 @@ export const columns: Pass = {
     const uses = graph.nodes.map(() => 0);
     for (const node of graph.nodes) for (const operand of node.inputs) uses[operand] += 1;
     for (const id of graph.outputs) uses[id] += 1;
+    /** Columns that are joined to rows of features. */
+    const joined = new Set(
+      graph.nodes.flatMap((node) => (node.op === 'concat' && node.attributes.axis === 1 ? node.inputs : [])),
+    );
 
     const emit = <P extends OpName>(node: NodeOf<P>, inputs: readonly ValueId[]): ValueId =>
       builder.emit(node.op, inputs, node.attributes);
@@ -57,10 +61,10 @@ export const columns: Pass = {
       return builder.reshape(result, shape);
     };
 
-    for (const node of graph.nodes) {
+    for (const [id, node] of graph.nodes.entries()) {
       const inputs = node.inputs.map((operand) => replaced[operand]);
       const moved =
-        node.op === 'reshape' && isColumn(node.type.shape)
+        node.op === 'reshape' && isColumn(node.type.shape) && joined.has(id)
           ? columnOf(node.inputs[0], node.type.shape)
           : fromColumns(node, inputs);
       replaced.push(moved ?? emit<OpName>(node, inputs));

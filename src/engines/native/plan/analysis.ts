@@ -4,7 +4,8 @@ import { denseLayout, viewOf } from './views';
 
 /**
  * - `resident`: lies in memory before the function runs: inputs, tables, constants of several elements.
- * - `free`: costs nothing to make anew at every element: constants of one element, iotas, and views of these.
+ * - `free`: made anew at every element by whoever reads it: constants of one element, iotas, views of these, and what
+ *   rematerialise.ts adds.
  * - `view`: the same memory as its operand under other strides.
  * - `computed`: made by a kernel; in memory if something reads it outside of that kernel.
  */

@@ -5,6 +5,7 @@
 import { sameShape, type Node, type ValueId } from '../../../graph/ir';
 import { isElementwise, roleOf, type Analysis } from './analysis';
 import { Grouping, type Group } from './groups';
+import { rematerialise } from './rematerialise';
 import { growRows } from './rows';
 
 /** Groups of all computed nodes. */
@@ -27,6 +28,7 @@ export function fuse(analysis: Analysis): Grouping {
   for (const id of left('draw')) grouping.open('draw', id, { root: id });
   for (const id of left('scatter')) grouping.open('scatter', id, { root: id });
   growMaps(grouping, left('map'));
+  rematerialise(grouping);
   return grouping;
 }
 

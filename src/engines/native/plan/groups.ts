@@ -19,7 +19,7 @@ export class Grouping {
   readonly groups: Group[] = [];
   private readonly groupOf: (Group | undefined)[];
 
-  constructor(readonly analysis: Analysis) {
+  constructor(public analysis: Analysis) {
     this.groupOf = new Array<Group | undefined>(analysis.graph.nodes.length).fill(undefined);
   }
 
@@ -47,6 +47,15 @@ export class Grouping {
     if (!this.tryAdd(group, [...other.members])) return false;
     this.groups.splice(this.groups.indexOf(other), 1);
     return true;
+  }
+
+  /** Its readers make it anew; see rematerialise. */
+  release(id: ValueId): void {
+    this.groupOf[id]?.members.delete(id);
+    this.groupOf[id] = undefined;
+    const status = [...this.analysis.status];
+    status[id] = 'free';
+    this.analysis = { ...this.analysis, status };
   }
 
   private put(group: Group, id: ValueId): void {

@@ -93,7 +93,8 @@ function planParticleMajor(traced: TracedProblem, target: Target): ParticleMajor
     const layouts = chooseLayouts({ grouping, target, ...constraints(grouping.analysis, inputs, outputs), tied: [] });
     return planFunction({ grouping, target, tables, inputs, outputs, layouts });
   };
-  const [init, finish] = others;
+  const init = others[0];
+  const finish = others.at(1);
   return {
     mode: 'particle-major',
     target,

@@ -11,7 +11,11 @@ export function storesOf(grouping: Grouping, group: Group): ValueId[] {
   const { users, returned, status } = grouping.analysis;
   const readOutside = (id: ValueId): boolean =>
     returned[id] ||
-    users[id].some((user) => grouping.of(user) !== group || (status[user] === 'view' && readOutside(user)));
+    users[id].some((user) => {
+      // Views and what is made anew by its readers are read where those are.
+      if (status[user] === 'view') return grouping.of(user) !== group || readOutside(user);
+      return status[user] === 'free' ? readOutside(user) : grouping.of(user) !== group;
+    });
   return [...group.members].filter((id) => status[id] === 'computed' && readOutside(id)).sort((a, b) => a - b);
 }
 

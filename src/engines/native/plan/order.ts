@@ -18,11 +18,12 @@ export interface Order {
 export function orderGroups(grouping: Grouping, wishes: readonly InPlace[]): Order {
   const { graph } = grouping.analysis;
   const successors = new Map<Group, Set<Group>>(grouping.groups.map((group) => [group, new Set<Group>()]));
-  /** Groups that a value is made by, through views. */
+  /** Groups that a value is made by, through views and what is made anew. */
   const makers = (id: ValueId): Group[] => {
     const group = grouping.of(id);
     if (group !== undefined) return [group];
-    return grouping.analysis.status[id] === 'view' ? makers(graph.nodes[id].inputs[0]) : [];
+    const is = grouping.analysis.status[id];
+    return is === 'view' || is === 'free' ? graph.nodes[id].inputs.flatMap(makers) : [];
   };
   for (const group of grouping.groups) {
     for (const member of group.members) {
