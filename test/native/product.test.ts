@@ -111,9 +111,18 @@ describe('products', () => {
   });
 
   it('with many rows and a block each keep sums of some rows at a time', () => {
-    const of: ProductCase = { batch: [], m: 150, n: 8, k: 9, epilogue: 'bias-relu' };
-    const groups = [{ count: 1, columns: 1, rows: 4, block: 4 }];
-    check(of, eight, { form: 'broadcast', swapped: false, width: 8, groups, packing: 'none', cycles: 0 });
+    const of: ProductCase = { batch: [], m: 150, n: 9, k: 9, epilogue: 'bias-relu' };
+    const groups = [{ count: 2, columns: 1, rows: 4, block: 4 }];
+    check(of, eight, { form: 'broadcast', swapped: false, width: 8, groups, strip: 150, packing: 'none', cycles: 0 });
+  });
+
+  it('go through strips of many rows when the left operand is the larger', () => {
+    const of: ProductCase = { batch: [], m: 120, n: 20, k: 60, a: 'padded', transposeA: true, epilogue: 'momentum' };
+    const stripped = plansOf(of, eight).filter((plan) => plan.form === 'broadcast' && plan.strip < of.m);
+    expect(stripped.length).toBeGreaterThan(0);
+    check(of, eight, stripped[0]);
+    // Strips that do not divide the rows.
+    check(of, eight, { ...stripped[0], strip: 50 } as ProductPlan);
   });
 
   it('sum strips of many columns one after another', () => {

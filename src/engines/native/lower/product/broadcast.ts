@@ -7,16 +7,21 @@
 import { addIndex, f32, fma, index, loadVector, scaleIndex, shiftIndex } from '../../nest/builder';
 import type { Expr, Index, Read } from '../../nest/ir';
 import { elementOf, finishBlock, range, tiles, vectorOf, type Matrix, type ProductContext } from './context';
-import type { ColumnGroup } from './cost';
+import type { ColumnGroup, ProductPlan } from './cost';
 
 /** Rows whose sums lie in memory between blocks of k: few enough to stay in the cache. */
 const ROWS_OF_BLOCK = 128;
+
+/** From so many rows on, a block of a panel is copied to lie densely before they go through it. */
+const ROWS_WORTH_A_COPY = 32;
 
 /** Bytes of what a tile's epilogue brings in and writes, in all tiles, from which on it is worth asking for early. */
 const PREFETCHED_BYTES = 64 * 1024;
 
 /** Elements of a cache line. */
 const LINE = 16;
+
+type BroadcastPlan = Extract<ProductPlan, { readonly form: 'broadcast' }>;
 
 /** A group of columns: `columns` vectors from `column` on, of which the last has `last` elements. */
 interface Panel {
@@ -32,12 +37,50 @@ interface Panel {
   readonly block: number;
 }
 
-/** `width`: elements of a vector, or 1 to do without vectors. The right operand may have been packed. */
-export function broadcastForm(
+/** Rows from `first` on. */
+interface Strip {
+  readonly first: Index;
+  readonly rows: number;
+}
+
+/** Memory of a blocked panel. */
+interface Scratch {
+  readonly sums: string;
+  readonly copy: string;
+}
+
+/** `right`: the right operand, which may have been packed. */
+export function broadcastForm(context: ProductContext, plan: BroadcastPlan, right: Matrix): void {
+  const { builder, roles } = context;
+  const { groups, width } = plan;
+  const blocked = groups.filter(({ block }) => block < roles.depth);
+  const most = (of: (group: ColumnGroup) => number): number => Math.max(...blocked.map(of)) * width;
+  const scratch =
+    blocked.length > 0 && roles.rows > 0
+      ? {
+          sums: builder.local(
+            'f32',
+            most(({ columns, rows }) => columns * blockRows(roles.rows, rows)),
+            'sums',
+          ),
+          copy: builder.local(
+            'f32',
+            most(({ columns, block }) => columns * block),
+            'copy',
+          ),
+        }
+      : undefined;
+  tiles(builder, roles.rows, plan.strip, 's', (first, rows) => {
+    allGroups(context, plan, right, { first, rows }, scratch);
+  });
+}
+
+function allGroups(
   context: ProductContext,
-  groups: readonly ColumnGroup[],
-  width: number,
+  { groups, width }: BroadcastPlan,
   right: Matrix,
+  strip: Strip,
+  scratch: Scratch | undefined,
 ): void {
   const { builder, roles } = context;
   let first = 0;
@@ -48,44 +91,81 @@ export function broadcastForm(
     // The last vector may be a part of one; its group is written by itself.
     const last = number === groups.length - 1 ? roles.columns - (first - width) : width;
     const whole = last === width ? count : count - 1;
-    const shared = { right, width, columns, rows, block };
+    const panel = (column: Index, last: number): void => {
+      const of = { right, width, columns, rows, block, column, last };
+      if (block < roles.depth && scratch !== undefined) blockedPanel(context, of, strip, scratch);
+      else wholePanel(context, of, strip);
+    };
     builder.loop(
       whole * wide,
       (column) => {
-        panel(context, { ...shared, column: shiftIndex(column, start), last: width });
+        panel(shiftIndex(column, start), width);
       },
       { step: wide, prefix: 'n' },
     );
-    if (whole < count) panel(context, { ...shared, column: index(start + whole * wide), last });
+    if (whole < count) panel(index(start + whole * wide), last);
   });
 }
 
-function panel(context: ProductContext, of: Panel): void {
+function wholePanel(context: ProductContext, of: Panel, strip: Strip): void {
+  tiles(context.builder, strip.rows, of.rows, 'm', (row, rows) => {
+    wholeTile(context, of, addIndex(strip.first, row), rows);
+  });
+}
+
+/** Rows whose sums are kept between blocks: whole tiles. */
+function blockRows(rows: number, tile: number): number {
+  return Math.min(rows, Math.max(1, Math.floor(ROWS_OF_BLOCK / tile)) * tile);
+}
+
+function blockedPanel(context: ProductContext, of: Panel, strip: Strip, { sums, copy }: Scratch): void {
   const { builder, roles } = context;
-  if (of.block >= roles.depth) {
-    tiles(builder, roles.rows, of.rows, 'm', (row, rows) => {
-      wholeTile(context, of, row, rows);
-    });
-    return;
-  }
-  const stride = of.columns * of.width;
-  const high = Math.min(roles.rows, Math.max(1, Math.floor(ROWS_OF_BLOCK / of.rows)) * of.rows);
-  tiles(builder, roles.rows, high, 'o', (start, height) => {
-    const sums = builder.local('f32', height * stride, 'sums');
+  const { width, columns, column, last } = of;
+  const stride = columns * width;
+  tiles(builder, strip.rows, blockRows(strip.rows, of.rows), 'o', (origin, height) => {
+    const start = addIndex(strip.first, origin);
     builder.loop(
       height * stride,
       (at) => {
         builder.storeVector(sums, 'f32', at, f32(0));
       },
-      { step: of.width, prefix: 'z' },
+      { step: width, prefix: 'z' },
     );
     tiles(builder, roles.depth, of.block, 'b', (k, steps) => {
+      const copied = height >= ROWS_WORTH_A_COPY;
+      if (copied) copyPanel(context, of, k, steps, copy);
+      const dense: Panel = copied
+        ? { ...of, right: { buffer: copy, origin: index(0), outer: 1, depth: stride }, column: index(0), last: width }
+        : { ...of, right: from(of.right, k) };
+      const here: ProductContext = { ...context, left: from(context.left, k) };
       tiles(builder, height, of.rows, 'm', (row, rows) => {
-        blockTile(context, of, addIndex(start, row), rows, k, steps, { buffer: sums, origin: row, stride });
+        blockTile(here, dense, addIndex(start, row), rows, steps, { buffer: sums, origin: row, stride });
       });
     });
-    finishBlock(context, { buffer: sums, stride }, start, height, of.column, (of.columns - 1) * of.width + of.last);
+    finishBlock(context, { buffer: sums, stride }, start, height, column, (columns - 1) * width + last);
   });
+}
+
+/** The matrix without what is before `k`. */
+function from(matrix: Matrix, k: Index): Matrix {
+  return { ...matrix, origin: addIndex(matrix.origin, scaleIndex(k, matrix.depth)) };
+}
+
+/** Full vectors: the elements behind the last column are zeros. */
+function copyPanel(context: ProductContext, of: Panel, start: Index, steps: number, copy: string): void {
+  const { builder } = context;
+  const { right, width, columns, column, last } = of;
+  builder.loop(
+    steps,
+    (k) => {
+      for (const c of range(columns)) {
+        const count = c === columns - 1 && last < width ? last : undefined;
+        const value = vectorOf(right, shiftIndex(column, c * width), addIndex(start, k), 'outer', count);
+        builder.storeVector(copy, 'f32', shiftIndex(scaleIndex(k, columns * width), c * width), builder.let(value));
+      }
+    },
+    { prefix: 'k' },
+  );
 }
 
 /** All of k, and the epilogue. */
@@ -152,13 +232,12 @@ function wholeTile(context: ProductContext, of: Panel, row: Index, rows: number)
   epilogue.leave();
 }
 
-/** Some steps of k, added to sums in memory. */
+/** Some steps of k, added to sums in memory. Both operands begin with this block. */
 function blockTile(
   context: ProductContext,
   of: Panel,
   row: Index,
   rows: number,
-  start: Index,
   steps: number,
   block: { readonly buffer: string; readonly origin: Index; readonly stride: number },
 ): void {
@@ -171,7 +250,7 @@ function blockTile(
   builder.loop(
     steps,
     (k) => {
-      step(context, of, row, addIndex(start, k), sums);
+      step(context, of, row, k, sums);
     },
     { prefix: 'k' },
   );

@@ -23,6 +23,8 @@ const SUM_OF_FOUR = 10;
 const L1_BYTES = 24 * 1024;
 /** Of a block of a panel. */
 const PANEL_BYTES = 20 * 1024;
+/** Of a strip of the left operand. */
+const STRIP_BYTES = 20 * 1024;
 /** A cycle, for each lane of a vector. */
 const L2_BYTES = 2;
 const LARGEST_TILE = 14;
@@ -43,6 +45,8 @@ export type ProductPlan =
       readonly swapped: boolean;
       readonly width: number;
       readonly groups: readonly ColumnGroup[];
+      /** Rows that all groups go through before the next rows have their turn; all, or so many that they stay in L1. */
+      readonly strip: number;
       readonly packing: Packing;
       readonly cycles: number;
     }
@@ -100,14 +104,16 @@ function planBroadcast(roles: Roles, target: Target, packing: Packing): ProductP
     const step = Math.max((r * c) / 2, (r + c * load) / 2, LATENCY, panelCost(c, 4 * lanes * c * depth));
     return TILE_START + depth * step + r * c * store;
   };
+  const strip = stripOf(roles, lanes);
   const columnCycles = (c: number): { rows: number; cycles: number } =>
     cheapest(
-      range(1, Math.min(Math.max(rows, 1), LARGEST_TILE))
+      range(1, Math.min(Math.max(strip, 1), LARGEST_TILE))
         .filter((r) => fits(r * c + c, registers))
-        .map((r) => ({
-          rows: r,
-          cycles: Math.floor(rows / r) * tileCycles(r, c) + (rows % r > 0 ? tileCycles(rows % r, c) : 0),
-        })),
+        .map((r) => {
+          const rest = strip % r;
+          const cycles = Math.floor(strip / r) * tileCycles(r, c) + (rest > 0 ? tileCycles(rest, c) : 0);
+          return { rows: r, cycles: strip === 0 ? 0 : (cycles * rows) / strip };
+        }),
     );
   const widest = range(1, Math.min(Math.max(vectors, 1), 8)).filter((c) => fits(c + c, registers));
   const splits = widest.map((c) => {
@@ -121,20 +127,15 @@ function planBroadcast(roles: Roles, target: Target, packing: Packing): ProductP
     ]) {
       if (many === 0 || wide === 0) continue;
       const best = columnCycles(wide);
-      groups.push({ count: many, columns: wide, rows: best.rows, block: blockOf(roles, wide * lanes, best.rows) });
+      const block = strip < rows ? depth : blockOf(roles, wide * lanes, best.rows);
+      groups.push({ count: many, columns: wide, rows: best.rows, block });
       cycles += many * best.cycles;
     }
     return { groups, cycles };
   });
   const { groups, cycles } = cheapest(splits);
-  return {
-    form: 'broadcast',
-    swapped,
-    width: lanes,
-    groups,
-    packing,
-    cycles: cycles + packingCost(roles, lanes, packing),
-  };
+  const packed = cycles + packingCost(roles, lanes, packing);
+  return { form: 'broadcast', swapped, width: lanes, groups, strip, packing, cycles: packed };
 }
 
 /** Blocks of equal size if such there are, else the last one is shorter. */
@@ -143,6 +144,21 @@ function blockOf({ rows, depth }: Roles, width: number, tileRows: number): numbe
   const fewest = Math.ceil((4 * width * depth) / PANEL_BYTES);
   const blocks = range(fewest, fewest + 3).find((count) => depth % count === 0) ?? fewest;
   return Math.ceil(depth / blocks);
+}
+
+/**
+ * Of two large operands the larger is gone through once. Where that is the left one, strips of it stay in L1 while all of
+ * the right one goes by; a number of rows that divides theirs, if there is one that is not small.
+ */
+function stripOf({ rows, columns, depth }: Roles, lanes: number): number {
+  const bytes = 4 * rows * depth;
+  if (bytes <= L1_BYTES || rows <= columns || columns <= lanes) return rows;
+  const most = Math.floor(STRIP_BYTES / (4 * depth));
+  if (most < 2 * LARGEST_TILE) return rows;
+  const divisor = range(Math.ceil(most / 2), most)
+    .reverse()
+    .find((each) => rows % each === 0);
+  return divisor ?? most;
 }
 
 function packingCost({ columns, depth }: Roles, lanes: number, packing: Packing): number {
@@ -164,7 +180,7 @@ function planScalar(roles: Roles, target: Target): ProductPlan {
     return { groups: groups.filter(({ count }) => count > 0), cycles };
   });
   const { groups, cycles } = cheapest(tiles);
-  return { form: 'broadcast', swapped, width: 1, groups, packing: 'none', cycles };
+  return { form: 'broadcast', swapped, width: 1, groups, strip: rows, packing: 'none', cycles };
 }
 
 function planDot(roles: Roles, target: Target): ProductPlan {

@@ -94,7 +94,7 @@ export function lowerProduct(fragment: Fragment, target: Target, plan?: ProductP
     };
     epilogue.enter(batch);
     if (chosen.form === 'dot') dotForm(context, chosen.tile);
-    else broadcastForm(context, chosen.groups, chosen.width, pack(context, chosen.packing));
+    else broadcastForm(context, chosen, pack(context, chosen.packing));
   };
   write([]);
   return { kernel: builder.kernel({ name: 'product', buffers: parameters }), buffers };
