@@ -35,6 +35,8 @@ interface DagNode {
   readonly content: Content;
   readonly args: readonly Ref[];
   readonly scope: ScopeId;
+  /** Scopes whose variables it names itself. */
+  readonly named: readonly ScopeId[];
   readonly type: RegisterType;
   readonly width: Width;
   /** What of the graph it comes from. */
@@ -68,8 +70,6 @@ export class Dag {
   private readonly nodes: DagNode[] = [];
   private readonly byKey = new Map<string, Ref>();
   private readonly scopeOfVariable = new Map<string, ScopeId>();
-  /** Scopes that the inside of a block reads from. */
-  private readonly reaches = new Map<Ref, readonly ScopeId[]>();
   /** Effects and loops that belong to a scope whatever they depend on. */
   private readonly attached: Ref[][] = [[]];
   private readonly members: Ref[][] = [[]];
@@ -129,7 +129,7 @@ export class Dag {
 
   literal(type: RegisterType, value: number): Ref {
     const text = Object.is(value, -0) ? '-0' : String(value);
-    return this.once(`${type}:${text}`, () => this.add({ kind: 'literal', value }, [], 0, type, 'scalar'));
+    return this.once(`${type}:${text}`, () => this.add({ kind: 'literal', value }, [], type, 'scalar'));
   }
 
   unary(op: UnaryOp, a: Ref): Ref {
@@ -188,14 +188,14 @@ export class Dag {
   /** Scalar i32. */
   position(of: Index): Ref {
     if (of.terms.length === 0) return this.literal('i32', of.offset);
-    const scope = this.scopeOfIndex(of);
+    const named = this.scopesOf(of);
     return this.once(`position ${key(of)}`, () =>
       this.add(
         { kind: 'leaf', inline: false, expr: () => ({ kind: 'position', index: of }) },
         [],
-        scope,
         'i32',
         'scalar',
+        named,
       ),
     );
   }
@@ -214,7 +214,6 @@ export class Dag {
           },
         },
         [],
-        0,
         'i32',
         'vector',
       ),
@@ -223,7 +222,7 @@ export class Dag {
 
   load(options: LoadOptions): Ref {
     const { buffer, memory, index, width, perVector = this.lanes, stride, after = [], inline = false } = options;
-    const scope = Math.max(this.scopeOfIndex(index), ...after.map((ref) => this.scopeOf(ref)));
+    const named = this.scopesOf(index);
     const expr = (u: number): Expr => {
       const count = width === 'vector' ? this.count(u) : undefined;
       return {
@@ -238,12 +237,12 @@ export class Dag {
     };
     const name = `load ${buffer} ${key(index)} ${width} ${String(perVector)} ${String(stride)} ${after.join()}`;
     const type = memory === 'f32' ? 'f32' : 'i32';
-    return this.once(name, () => this.add({ kind: 'leaf', inline, expr }, after, scope, type, width));
+    return this.once(name, () => this.add({ kind: 'leaf', inline, expr }, after, type, width, named));
   }
 
   /** buffer[index + offsets]: one element a lane, or one if `offsets` is a scalar. */
   gather(buffer: string, memory: MemoryType, index: Index, offsets: Ref, after: readonly Ref[] = []): Ref {
-    const scope = this.scopeOfIndex(index);
+    const named = this.scopesOf(index);
     const type = memory === 'f32' ? 'f32' : 'i32';
     const vector = this.widthOf(offsets) === 'vector';
     const build = ([at]: readonly Expr[]): Expr => {
@@ -255,20 +254,19 @@ export class Dag {
       const place = addIndex(index, variableIndex(at.name));
       return { kind: 'load', buffer, memory, index: place, width: 'scalar' };
     };
-    return this.apply(`gather ${buffer} ${key(index)}`, type, [offsets, ...after], build, scope);
+    return this.apply(`gather ${buffer} ${key(index)}`, type, [offsets, ...after], build, named);
   }
 
   /** Reads a variable (of a block that has run): a new name for what it holds then. */
   variable(name: (u: number) => string, type: RegisterType, width: Width, scope: ScopeId, after: readonly Ref[]): Ref {
     const expr = (u: number): Expr => ({ kind: 'read', name: name(u), type, width });
-    const deepest = Math.max(scope, ...after.map((ref) => this.scopeOf(ref)));
-    return this.add({ kind: 'leaf', inline: false, expr }, after, deepest, type, width);
+    return this.add({ kind: 'leaf', inline: false, expr }, after, type, width, [scope]);
   }
 
   /** Statements run in the open scope, after what they read. */
   effect(args: readonly Ref[], write: (read: Reader) => readonly Statement[]): Ref {
-    const ref = this.add({ kind: 'effect', write }, args, this.open[this.open.length - 1], 'i32', 'scalar');
-    this.attached[this.open[this.open.length - 1]].push(ref);
+    const ref = this.add({ kind: 'effect', write }, args, 'i32', 'scalar', [this.current]);
+    this.attached[this.current].push(ref);
     return ref;
   }
 
@@ -292,21 +290,13 @@ export class Dag {
     } finally {
       this.open.pop();
     }
-    const outer = this.open[this.open.length - 1];
-    const inside = this.members[inner];
-    const read = [
-      ...[...args, ...inside.flatMap((member) => this.nodes[member].args)].map((ref) => this.scopeOf(ref)),
-      ...inside.flatMap((member) => this.reaches.get(member) ?? []),
-    ];
-    const reach = [...new Set(read)].filter((scope) => scope < inner);
-    const ref = this.add(
-      { kind: 'block', inner, wrap },
-      args,
-      attached ? outer : Math.max(0, ...reach),
-      'i32',
-      'scalar',
-    );
-    this.reaches.set(ref, reach);
+    // What the inside names of the outside: the block can stand no further out.
+    const inside = this.members[inner].map((member) => this.nodes[member]);
+    const used = inside.flatMap((node) => [...node.named, ...node.args.map((arg) => this.scopeOf(arg))]);
+    const outside = [...new Set(used)].filter((scope) => scope < inner);
+    const outer = this.current;
+    const named = attached ? [outer, ...outside] : outside;
+    const ref = this.add({ kind: 'block', inner, wrap }, args, 'i32', 'scalar', named);
     if (attached) this.attached[outer].push(ref);
     return ref;
   }
@@ -346,8 +336,8 @@ export class Dag {
     return new Writer(this.nodes, this.members, this.attached, this.names, this.vectors).write();
   }
 
-  private scopeOfIndex(of: Index): ScopeId {
-    return Math.max(0, ...of.terms.map(({ variable }) => this.scopeOfVariable.get(variable) ?? 0));
+  private scopesOf(of: Index): readonly ScopeId[] {
+    return of.terms.map(({ variable }) => this.scopeOfVariable.get(variable) ?? 0);
   }
 
   private apply(
@@ -355,22 +345,20 @@ export class Dag {
     type: RegisterType,
     args: readonly Ref[],
     build: (args: readonly Expr[], u: number) => Expr,
-    least: ScopeId = 0,
+    named: readonly ScopeId[] = [],
   ): Ref {
-    return this.once(`${op}(${args.join()})`, () => {
-      const scope = Math.max(least, ...args.map((arg) => this.scopeOf(arg)));
-      return this.add({ kind: 'apply', op, build }, args, scope, type, this.widest(args));
-    });
+    return this.once(`${op}(${args.join()})`, () =>
+      this.add({ kind: 'apply', op, build }, args, type, this.widest(args), named),
+    );
   }
 
   private pair(make: 'threefry' | 'normals', type: RegisterType, args: readonly Ref[]): readonly [Ref, Ref] {
-    const both = this.once(`${make}(${args.join()})`, () => {
-      const scope = Math.max(0, ...args.map((arg) => this.scopeOf(arg)));
-      return this.add({ kind: 'pair', make }, args, scope, type, this.widest(args));
-    });
+    const both = this.once(`${make}(${args.join()})`, () =>
+      this.add({ kind: 'pair', make }, args, type, this.widest(args)),
+    );
     const half = (which: 0 | 1): Ref =>
       this.once(`half ${String(which)} ${String(both)}`, () =>
-        this.add({ kind: 'half', which }, [both], this.scopeOf(both), type, this.widthOf(both)),
+        this.add({ kind: 'half', which }, [both], type, this.widthOf(both)),
       );
     return [half(0), half(1)];
   }
@@ -392,8 +380,15 @@ export class Dag {
     return ref;
   }
 
-  private add(content: Content, args: readonly Ref[], scope: ScopeId, type: RegisterType, width: Width): Ref {
-    this.nodes.push({ content, args, scope, type, width, origin: this.origin });
+  private add(
+    content: Content,
+    args: readonly Ref[],
+    type: RegisterType,
+    width: Width,
+    named: readonly ScopeId[] = [],
+  ): Ref {
+    const scope = Math.max(0, ...named, ...args.map((arg) => this.scopeOf(arg)));
+    this.nodes.push({ content, args, scope, named, type, width, origin: this.origin });
     const ref = this.nodes.length - 1;
     this.members[scope].push(ref);
     return ref;
@@ -441,18 +436,26 @@ class Writer {
     }
   }
 
-  /** Marks the products that become part of a sum. A difference of two products is left alone: it may have to be 0. */
+  /**
+   * Marks the products that become part of a sum. A difference of two products of variables is left alone: of equal ones
+   * it has to be 0, not what one of them was rounded by.
+   */
   private fuse(): void {
     this.nodes.forEach((node, ref) => {
       if (this.live[ref] === 0 || node.content.kind !== 'apply' || node.type !== 'f32') return;
       const { op } = node.content;
       if (op !== 'add' && op !== 'sub') return;
       const products = node.args.filter((arg) => this.isProduct(arg));
-      if (products.length === 0 || (op === 'sub' && products.length === 2)) return;
-      // The first product is the longer chain's end as a rule: sums are built left to right.
+      const scaled = products.filter((arg) => this.nodes[arg].args.some((factor) => this.isLiteral(factor)));
+      if (op === 'sub' && products.length === 2 && scaled.length !== 1) return;
+      // The other product of two is an operand that comes first, as sums are built left to right.
       const chosen = products.filter((arg) => this.uses[arg] === 1 && this.nodes[arg].scope === node.scope).pop();
       if (chosen !== undefined) this.fused[chosen] = 1;
     });
+  }
+
+  private isLiteral(ref: Ref): boolean {
+    return this.nodes[ref].content.kind === 'literal';
   }
 
   private isProduct(ref: Ref): boolean {
@@ -525,7 +528,7 @@ class Writer {
     const at = args.findIndex((arg) => this.fused[arg] === 1);
     if ((content.op !== 'add' && content.op !== 'sub') || at < 0) {
       return content.build(
-        args.map((arg) => this.read(arg, u)),
+        args.filter((arg) => this.nodes[arg].content.kind !== 'block').map((arg) => this.read(arg, u)),
         u,
       );
     }

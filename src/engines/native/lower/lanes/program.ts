@@ -8,7 +8,7 @@ import type { BufferParameter, Expr, Index, Kernel, MemoryType, RegisterType, St
 import { Names } from '../../nest/names';
 import type { LaneMajorProgram, ProgramTable } from '../../plan/program';
 import { operationsOfGraph } from './cost';
-import { Dag, type Ref } from './dag';
+import { Dag, type Ref, type ScopeId } from './dag';
 import { Evaluator, registerType, type LaneGraph } from './evaluate';
 import type { Source } from './home';
 
@@ -142,21 +142,24 @@ class LaneMajorLowering {
       'steps',
       1,
       (k) => {
+        const scope = dag.current;
+        const now = carried.map((elements, i) => {
+          const type = this.leaves[i].memory === 'f32' ? 'f32' : 'i32';
+          return elements.map((held) => carriedRead(dag, held, type, scope));
+        });
         const sources = this.leaves.map((leaf, i): Source => ({
           kind: 'computed',
           varying: true,
           running: false,
           at: (coordinates) => {
             const e = position(leaf.type.shape, coordinates);
-            const type = leaf.memory === 'f32' ? 'f32' : 'i32';
-            const held = this.carriedRead(dag, carried[i][e], type);
-            return dag.convert(registerType(leaf.type.dtype), held);
+            return dag.convert(registerType(leaf.type.dtype), now[i][e]);
           },
         }));
         const evaluator = this.evaluator(dag, step, sources, k);
         const next = this.leaves.map((_, i) => evaluator.elements(step.outputs[i]));
         const values = results.map((id) => evaluator.value(id, []));
-        const totals = values.map((value, i) => dag.binary('add', this.carriedRead(dag, sums[i], 'f32'), value));
+        const totals = values.map((value, i) => dag.binary('add', carriedRead(dag, sums[i], 'f32', scope), value));
         next.forEach((elements, i) => elements.forEach((ref, e) => this.set(dag, carried[i][e], ref)));
         totals.forEach((total, i) => this.set(dag, sums[i], total));
         this.set(dag, last, values[0]);
@@ -185,11 +188,6 @@ class LaneMajorLowering {
     );
     [...sums, last].forEach((name, row) => this.writeBack(dag, 'results', row, name, 'f32'));
     return this.kernel('step', [...locals, ...dag.finish()], true);
-  }
-
-  /** A variable as it is now, under a name of its own: the variable is set before the step ends. */
-  private carriedRead(dag: Dag, names: readonly string[], type: RegisterType): Ref {
-    return dag.variable((u) => names[u], type, 'vector', dag.current, []);
   }
 
   private set(dag: Dag, names: readonly string[], ref: Ref): void {
@@ -307,6 +305,11 @@ class LaneMajorLowering {
       body,
     };
   }
+}
+
+/** A variable as it is now, under a name of its own: the variable is set before the step ends. */
+function carriedRead(dag: Dag, names: readonly string[], type: RegisterType, scope: ScopeId): Ref {
+  return dag.variable((u) => names[u], type, 'vector', scope, []);
 }
 
 function tableName(table: number): string {

@@ -34,20 +34,25 @@ export function simplifyUnary(dag: Simplifier, op: UnaryOp, a: Ref): Ref | undef
     case 'floor':
     case 'ceil':
     case 'sqrt':
-      return dag.literal(type, Math.fround(Math[op](value)));
+      return exactly(dag, Math[op](value));
     default:
       return undefined;
   }
 }
 
+/** As the graph's `fold`: only what float32 holds exactly is computed here, so that no digit of a constant is lost. */
+function exactly(dag: Simplifier, value: number): Ref | undefined {
+  return Object.is(Math.fround(value), value) ? dag.literal('f32', value) : undefined;
+}
+
 type Fold = (x: number, y: number) => number;
 
 const FLOAT_FOLDS: Partial<Record<BinaryOp, Fold>> = {
-  add: (x, y) => Math.fround(x + y),
-  sub: (x, y) => Math.fround(x - y),
-  mul: (x, y) => Math.fround(x * y),
-  div: (x, y) => Math.fround(x / y),
-  mod: (x, y) => Math.fround(floorMod(x, y)),
+  add: (x, y) => x + y,
+  sub: (x, y) => x - y,
+  mul: (x, y) => x * y,
+  div: (x, y) => x / y,
+  mod: floorMod,
   max: Math.max,
   min: Math.min,
 };
@@ -75,8 +80,10 @@ export function simplifyBinary(dag: Simplifier, op: BinaryOp, a: Ref, b: Ref): R
   if (x !== undefined && y !== undefined) {
     const comparison = COMPARISONS[op];
     if (comparison !== undefined) return dag.literal('mask', comparison(x, y) ? 1 : 0);
-    const fold = type === 'f32' ? FLOAT_FOLDS[op] : type === 'i32' ? INT_FOLDS[op] : undefined;
-    if (fold !== undefined) return dag.literal(type, fold(x, y));
+    const [float, int] = [FLOAT_FOLDS[op], INT_FOLDS[op]];
+    if (type === 'i32' && int !== undefined) return dag.literal(type, int(x, y));
+    const value = type === 'f32' && float !== undefined ? exactly(dag, float(x, y)) : undefined;
+    if (value !== undefined) return value;
   }
   if (type === 'mask') return simplifyMask(dag, op, a, b);
   if (type === 'f32') return simplifyFloat(dag, op, a, b);
@@ -147,7 +154,7 @@ export function simplifyConvert(dag: Simplifier, to: RegisterType, a: Ref): Ref 
     case 'mask':
       return dag.literal('mask', value !== 0 ? 1 : 0);
     case 'f32':
-      return dag.literal('f32', Math.fround(value));
+      return exactly(dag, value);
     case 'i32':
       return dag.literal('i32', from === 'f32' ? toInt32(value) : value | 0);
     case 'u32':
