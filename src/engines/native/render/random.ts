@@ -13,11 +13,11 @@ const KEYS = String.raw`
 #define OL_ROUND(r) \
   x0 += x1; \
   x1 = OL_ROTATE(x1, r) ^ x0;
-#define OL_ROUNDS_A OL_ROUND(13) OL_ROUND(15) OL_ROUND(26) OL_ROUND(6)
-#define OL_ROUNDS_B OL_ROUND(17) OL_ROUND(29) OL_ROUND(16) OL_ROUND(24)
 #define OL_INJECT(a, b, n) \
   x0 += a; \
   x1 += b + (n);
+#define OL_ROUNDS_A OL_ROUND(13) OL_ROUND(15) OL_ROUND(26) OL_ROUND(6)
+#define OL_ROUNDS_B OL_ROUND(17) OL_ROUND(29) OL_ROUND(16) OL_ROUND(24)
 #define OL_THREEFRY(word) \
   word k2 = k0 ^ k1 ^ 0x1bd11bdau, x0 = c0 + k0, x1 = c1 + k1; \
   OL_ROUNDS_A OL_INJECT(k1, k2, 1u) OL_ROUNDS_B OL_INJECT(k2, k0, 2u) OL_ROUNDS_A OL_INJECT(k0, k1, 3u) \
@@ -111,64 +111,75 @@ OL_FN void ol_normals1(uint32_t w0, uint32_t w1, float *cosine, float *sine) {
 #else
 #define OL_MIX(x, y, ...) __builtin_shuffle(x, y, (oli){__VA_ARGS__})
 #endif
-// Elements 2·block … 2·block + 2·OL_LANES − 1 of the normals of a key.
-OL_FN void ol_normal_elements(const uint32_t key[2], uint32_t block, olv *low, olv *high) {
-  olu a, b;
-  olv x, y;
-  ol_threefry(ol_splat_u(key[0]), ol_splat_u(key[1]), (olu)ol_ramp() + block, ol_splat_u(0), &a, &b);
-  ol_normals(a, b, &x, &y);
+// Blocks side by side, the first numbers with the second: elements of an array, in order.
+OL_FN void ol_interleave(olv x, olv y, float *to) {
 #if OL_LANES == 16
-  *low = OL_MIX(x, y, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-  *high = OL_MIX(x, y, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+  olv low = OL_MIX(x, y, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  olv high = OL_MIX(x, y, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
 #elif OL_LANES == 8
-  *low = OL_MIX(x, y, 0, 8, 1, 9, 2, 10, 3, 11);
-  *high = OL_MIX(x, y, 4, 12, 5, 13, 6, 14, 7, 15);
+  olv low = OL_MIX(x, y, 0, 8, 1, 9, 2, 10, 3, 11), high = OL_MIX(x, y, 4, 12, 5, 13, 6, 14, 7, 15);
 #else
-  *low = OL_MIX(x, y, 0, 4, 1, 5);
-  *high = OL_MIX(x, y, 2, 6, 3, 7);
+  olv low = OL_MIX(x, y, 0, 4, 1, 5), high = OL_MIX(x, y, 2, 6, 3, 7);
 #endif
+  ol_store_f(to, low);
+  ol_store_f(to + OL_LANES, high);
 }
 
-// out[j] = normal j of the key, j < n ≤ 2³³.
+#define OL_NOISE (2 * OL_LANES)
+// Writes OL_NOISE normals of the key from element j (even) on. Returns how many of them are of the first n.
+OL_FN int64_t ol_some_normals(const uint32_t key[2], int64_t j, int64_t n, float noise[OL_NOISE]) {
+  olu a, b;
+  olv x, y;
+  ol_threefry(ol_splat_u(key[0]), ol_splat_u(key[1]), (olu)ol_ramp() + (uint32_t)(j / 2), ol_splat_u(0), &a, &b);
+  ol_normals(a, b, &x, &y);
+  ol_interleave(x, y, noise);
+  return n - j < OL_NOISE ? n - j : OL_NOISE;
+}
+
+// Functions of arrays of n normals, n ≤ 2³³. float64 goes by half vectors.
+typedef float ol_half __attribute__((vector_size(2 * OL_LANES)));
+typedef double ol_wide __attribute__((vector_size(4 * OL_LANES)));
+typedef float ol_memhalf __attribute__((vector_size(2 * OL_LANES), aligned(4), may_alias));
+typedef double ol_memwide __attribute__((vector_size(4 * OL_LANES), aligned(8), may_alias));
+OL_FN ol_wide ol_widened(const float *x) { return __builtin_convertvector((ol_half) * (const ol_memhalf *)x, ol_wide); }
+
+// out[j] = normal j of the key.
 static __attribute__((noinline)) void ol_fill_normals(const uint32_t key[2], int64_t n, float *out) {
-  const uint32_t words[2] = {key[0], key[1]};
-  for (int64_t j = 0; j < n; j += 2 * OL_LANES) {
-    olv pair[2];
-    ol_normal_elements(words, (uint32_t)(j / 2), pair, pair + 1);
-    int64_t left = n - j;
-    memcpy(out + j, pair, left < 2 * OL_LANES ? (size_t)left * sizeof(float) : sizeof pair);
+  float noise[OL_NOISE];
+  for (int64_t j = 0, count; j < n; j += count) {
+    count = ol_some_normals(key, j, n, noise);
+    memcpy(out + j, noise, count == OL_NOISE ? sizeof noise : (size_t)count * sizeof(float));
   }
 }
 
 // out[j] = (float)(theta[j] + scale·normal j), the sum in float64.
 static __attribute__((noinline)) void ol_perturb(float *out, const double *theta, double scale, const uint32_t key[2],
                                                  int64_t n) {
-  const uint32_t words[2] = {key[0], key[1]};
-  for (int64_t j = 0; j < n; j += 2 * OL_LANES) {
-    olv pair[2];
-    float noise[2 * OL_LANES];
-    ol_normal_elements(words, (uint32_t)(j / 2), pair, pair + 1);
-    memcpy(noise, pair, sizeof pair);
-    if (n - j >= 2 * OL_LANES) {
-      for (int l = 0; l < 2 * OL_LANES; l++) out[j + l] = (float)(theta[j + l] + scale * (double)noise[l]);
+  float noise[OL_NOISE];
+  for (int64_t j = 0, count; j < n; j += count) {
+    count = ol_some_normals(key, j, n, noise);
+    if (count == OL_NOISE) {
+      for (int l = 0; l < OL_NOISE; l += OL_LANES / 2) {
+        ol_wide sum = *(const ol_memwide *)(theta + j + l) + scale * ol_widened(noise + l);
+        *(ol_memhalf *)(out + j + l) = __builtin_convertvector(sum, ol_half);
+      }
     } else {
-      for (int l = 0; l < n - j; l++) out[j + l] = (float)(theta[j + l] + scale * (double)noise[l]);
+      for (int l = 0; l < count; l++) out[j + l] = (float)(theta[j + l] + scale * (double)noise[l]);
     }
   }
 }
 
 // sum[j] += weight·normal j, in float64.
 static __attribute__((noinline)) void ol_accumulate(double *sum, double weight, const uint32_t key[2], int64_t n) {
-  const uint32_t words[2] = {key[0], key[1]};
-  for (int64_t j = 0; j < n; j += 2 * OL_LANES) {
-    olv pair[2];
-    float noise[2 * OL_LANES];
-    ol_normal_elements(words, (uint32_t)(j / 2), pair, pair + 1);
-    memcpy(noise, pair, sizeof pair);
-    if (n - j >= 2 * OL_LANES) {
-      for (int l = 0; l < 2 * OL_LANES; l++) sum[j + l] += weight * (double)noise[l];
+  float noise[OL_NOISE];
+  for (int64_t j = 0, count; j < n; j += count) {
+    count = ol_some_normals(key, j, n, noise);
+    if (count == OL_NOISE) {
+      for (int l = 0; l < OL_NOISE; l += OL_LANES / 2) {
+        *(ol_memwide *)(sum + j + l) += weight * ol_widened(noise + l);
+      }
     } else {
-      for (int l = 0; l < n - j; l++) sum[j + l] += weight * (double)noise[l];
+      for (int l = 0; l < count; l++) sum[j + l] += weight * (double)noise[l];
     }
   }
 }
