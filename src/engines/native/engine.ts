@@ -1,5 +1,4 @@
 /** Windows compiled to machine code: the traced step becomes C, the machine's compiler makes a library of it. */
-import { availableParallelism } from 'node:os';
 import {
   ConfigurationError,
   EngineUnavailableError,
@@ -10,7 +9,7 @@ import type { TracedProblem } from '../../graph/program';
 import { traceProblem } from '../../graph/trace';
 import type { GraphEngine } from '../shared/engine';
 import type { EngineOptions } from '../shared/options';
-import { build, cacheFolder, findCompiler, LibraryCache, type Compiler } from './compile';
+import { cacheFolder, findCompiler, LibraryCache, type Compiler } from './compile';
 import { lowerProgram, type LoweringOptions } from './plan';
 import type { NativeProgram } from './plan/program';
 import { NativeUnrollProgram } from './program';
@@ -18,7 +17,8 @@ import { originOfLine } from './render/c';
 import { renderProgram } from './render/driver';
 import { MATH } from './render/math';
 import { RANDOM } from './render/random';
-import { loadKoffi, NEEDS_SOURCE, Runtime, type Koffi } from './runtime';
+import { loadKoffi, loadLibrary, NEEDS_SOURCE, Runtime, type Koffi } from './runtime';
+import { threadsOf } from './threads';
 
 export interface NativeOptions extends EngineOptions {
   readonly environment?: NodeJS.ProcessEnv;
@@ -82,8 +82,8 @@ export class NativeEngine implements GraphEngine {
     const { name } = traced.problem;
     const driver = renderProgram(program, [MATH, RANDOM], traced.metrics.length, traced.finishes.length);
     const source = [driver.source, NEEDS_SOURCE].join('\n');
-    const { path } = await build(compiler, cache, source, { name, originOfLine: (line) => originText(source, line) });
-    const library = koffi.load(path);
+    const origin = { name, originOfLine: (line: number) => originText(source, line) };
+    const library = await loadLibrary(koffi, compiler, cache, source, origin);
     runtime.checkProcessor(library);
     return new NativeUnrollProgram(this.name, traced, program, driver, runtime, library, this.options);
   }
@@ -105,16 +105,4 @@ function originText(source: string, line: number): string | undefined {
   const origin = originOfLine(source, line);
   if (origin === undefined) return undefined;
   return origin.note === undefined ? `kernel ${origin.kernel}` : `kernel ${origin.kernel}, ${origin.note}`;
-}
-
-/** Options, OUTERLOOP_THREADS, or as many as the process may use at once. */
-function threadsOf({ threads }: EngineOptions, environment: NodeJS.ProcessEnv): number {
-  if (threads !== undefined) return threads;
-  const given = environment.OUTERLOOP_THREADS ?? '';
-  if (given === '') return availableParallelism();
-  const count = Number(given);
-  if (!Number.isInteger(count) || count < 1 || count > 1024) {
-    throw new ConfigurationError('OUTERLOOP_THREADS', 'a whole number from 1 to 1024', given);
-  }
-  return count;
 }

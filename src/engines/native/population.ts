@@ -21,7 +21,7 @@ import { bundleArray, checkCopy, checkSteps, ParticleTable } from '../shared/par
 import { checkPerturbation } from '../shared/perturbation';
 import { Sequence } from '../shared/scheduling';
 import { plannedThreads } from './memory';
-import { codeError, keepAlive, SHORT_NANOSECONDS, type NativeUnrollProgram } from './program';
+import { codeError, SHORT_NANOSECONDS, type NativeUnrollProgram } from './program';
 import { leafWords, particleWords } from './records';
 import { REQUEST_FIELDS, type RequestField } from './render/driver';
 import { CODES, type Address, type Task } from './runtime';
@@ -36,7 +36,7 @@ type StateArray = Float32Array | Int32Array | Uint8Array;
 /** A request in native form, and everything that its addresses point to. */
 interface NativeRequest {
   readonly words: BigInt64Array;
-  readonly arrays: readonly ArrayBufferView[];
+  readonly arrays: ArrayBufferView[];
   /** double [results × count]. */
   readonly results: Float64Array;
 }
@@ -129,8 +129,7 @@ export class NativePopulation implements Population {
       const { runtime, driver } = this.program;
       const address = (array: Int32Array): Address => runtime.koffi.address(array);
       const words = particleWords(this.memory, driver, address(from), address(to), from.length);
-      await runtime.particleCopy(words);
-      keepAlive(from, to, words);
+      await runtime.particleCopy(words, [from, to]);
       for (let i = 0; i < from.length; i++) this.table.copy(from[i], to[i]);
     });
   }
@@ -211,7 +210,9 @@ export class NativePopulation implements Population {
     };
     const out = new Float64Array(results * m);
     const words = new BigInt64Array(REQUEST_FIELDS.length);
-    const set = (field: RequestField, value: bigint): void => void (words[FIELD[field]] = value);
+    const set = (field: RequestField, value: bigint): void => {
+      words[FIELD[field]] = value;
+    };
     set('particles', address(particles));
     set('workers', fresh === undefined ? this.columns.workers : address(fresh.workers));
     set('episodes', fresh === undefined ? this.columns.episodes : address(fresh.episodes));
@@ -237,12 +238,13 @@ export class NativePopulation implements Population {
     set('population', this.memory);
     set('results', address(out));
     set('tables', address(tables));
+    arrays.push(words);
     return { words, arrays, results: out };
   }
 
   private task(
     job: 'reset' | 'advance' | 'finish' | 'restore',
-    { words }: NativeRequest,
+    { words, arrays }: NativeRequest,
     count: number,
     scratch: number,
     cancel?: Int32Array,
@@ -255,6 +257,7 @@ export class NativePopulation implements Population {
       scratch,
       threads: this.threads,
       flush: job !== 'restore',
+      arrays,
       ...(cancel === undefined ? {} : { cancel }),
     };
   }
@@ -269,7 +272,6 @@ export class NativePopulation implements Population {
   ): Promise<{ readonly code: number; readonly nanoseconds: number }> {
     native.words[FIELD.cancel] = this.program.runtime.koffi.address(cancel);
     const ran = await this.program.runtime.run(this.task(job, native, count, scratch, cancel));
-    keepAlive(native.words, native.results, cancel, ...native.arrays);
     if (ran.code !== CODES.ok && ran.code !== CODES.cancelled) throw codeError(job, ran.code);
     return ran;
   }
@@ -282,12 +284,15 @@ export class NativePopulation implements Population {
   ): Promise<number> {
     const { driver, runtime } = this.program;
     const m = particles.length;
-    const stop = (): void => void (backup !== undefined && Atomics.store(backup.cancel, 0, 1));
+    const stop = (): void => {
+      if (backup !== undefined) Atomics.store(backup.cancel, 0, 1);
+    };
     signal?.addEventListener('abort', stop);
     try {
       if (backup !== undefined) {
         native.words[FIELD.backup] = backup.address;
         native.words[FIELD.begun] = runtime.koffi.address(backup.begun);
+        native.arrays.push(backup.begun);
       }
       const ran = await this.run('advance', native, m, driver.scratch.step, backup?.cancel);
       if (ran.code === CODES.ok) return ran.nanoseconds;
@@ -297,10 +302,7 @@ export class NativePopulation implements Population {
       );
     } finally {
       signal?.removeEventListener('abort', stop);
-      if (backup !== undefined) {
-        runtime.unmap(backup.address, backup.bytes);
-        keepAlive(backup.begun);
-      }
+      if (backup !== undefined) runtime.unmap(backup.address, backup.bytes);
     }
   }
 
@@ -332,8 +334,7 @@ export class NativePopulation implements Population {
       size: this.size,
       write,
     });
-    await runtime.leafCopy(words);
-    keepAlive(data, words);
+    await runtime.leafCopy(words, [data]);
   }
 }
 

@@ -93,12 +93,11 @@ export class NativeUnrollProgram implements UnrollProgram {
       scratch: 0,
       threads: runtime.threads,
       flush: false,
+      arrays: [keys, weights, context, out],
     };
     const draws = weights.length * out.length;
     const now = !runtime.busy && draws * this.combineNanoseconds < SHORT_NANOSECONDS;
     const ran = now ? runtime.runNow(task) : await runtime.run(task);
-    // Referenced until here, while threads read and write them.
-    keepAlive(keys, weights, context);
     if (ran.code !== CODES.ok) throw codeError('combine', ran.code);
     this.combineNanoseconds = ran.nanoseconds / Math.max(1, draws);
     return out;
@@ -108,15 +107,9 @@ export class NativeUnrollProgram implements UnrollProgram {
     if (this.disposed) return;
     this.disposed = true;
     for (const population of [...this.populations]) await population.dispose();
-    keepAlive(...this.arrays);
     await this.runtime.idle();
     this.library.unload();
   }
-}
-
-/** The collector must not free what native code uses: a use of the arrays after the call. */
-export function keepAlive(...arrays: readonly ArrayBufferView[]): void {
-  for (const array of arrays) void array.byteLength;
 }
 
 /** A return code that is none of a job's own. */

@@ -69,7 +69,7 @@ function merge(axes: readonly Axis[]): Axis[] {
   const merged: Axis[] = [];
   for (const axis of axes.filter(({ length }) => length !== 1)) {
     const outer = merged.at(-1);
-    if (outer !== undefined && outer.stride === axis.length * axis.stride) {
+    if (outer?.stride === axis.length * axis.stride) {
       merged[merged.length - 1] = { length: outer.length * axis.length, stride: axis.stride };
     } else merged.push(axis);
   }

@@ -1,6 +1,7 @@
 /** Source text to a library on disk, by the cache or the compiler. */
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { EngineError } from '../../../contracts';
 import type { Compiler } from './compiler';
 import { sha256, type LibraryCache } from './cache';
 import { NativeCompileError } from './errors';
@@ -18,6 +19,7 @@ export interface BuildOptions {
 }
 
 export interface Built {
+  readonly key: string;
   /** Of the library, whose checksum was right. */
   readonly path: string;
   readonly fromCache: boolean;
@@ -27,8 +29,19 @@ export interface Built {
 const FORMAT = '1';
 const MILLISECONDS = 300_000;
 
-/** Sums and products are never merged behind our back: where a product is fused, the source says so. */
-const FLAGS = ['-std=gnu11', '-O2', '-ffp-contract=off', '-fno-math-errno', '-fPIC', '-shared', '-w'];
+/**
+ * Sums and products are never merged behind our back: where a product is fused, the source says so. A function that there
+ * is not is an error here, with its line, not when the library is loaded.
+ */
+const FLAGS = [
+  '-std=gnu11',
+  '-O2',
+  '-ffp-contract=off',
+  '-fno-math-errno',
+  '-fPIC',
+  '-shared',
+  '-Werror=implicit-function-declaration',
+];
 
 function flagsOf(compiler: Compiler, options: BuildOptions): string[] {
   const isa = options.baseline === true ? [] : [...compiler.isaFlags];
@@ -45,6 +58,7 @@ function flagsOf(compiler: Compiler, options: BuildOptions): string[] {
 
 /**
  * @throws NativeCompileError if the compiler fails, with its first error and who emitted the line.
+ * @throws EngineError if the cache cannot be written (a full disk).
  */
 export async function build(
   compiler: Compiler,
@@ -55,8 +69,28 @@ export async function build(
   const flags = flagsOf(compiler, options);
   const key = sha256(FORMAT, source, flags.join('\0'), compiler.program, compiler.fingerprint);
   const found = await cache.find(key);
-  if (found !== undefined) return { path: found, fromCache: true };
+  if (found !== undefined) return { key, path: found, fromCache: true };
 
+  try {
+    return await compile(compiler, cache, source, options, flags, key);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === undefined) throw error;
+    throw new EngineError(
+      `compiled code could not be written to ${cache.folder} (${code}). Make room, or name another folder in OUTERLOOP_CACHE.`,
+      { cause: error },
+    );
+  }
+}
+
+async function compile(
+  compiler: Compiler,
+  cache: LibraryCache,
+  source: string,
+  options: BuildOptions,
+  flags: readonly string[],
+  key: string,
+): Promise<Built> {
   const folder = await cache.workFolder();
   try {
     await writeFile(join(folder, 'program.c'), source, { mode: 0o600 });
@@ -67,7 +101,7 @@ export async function build(
       { cwd: folder, env: { TMPDIR: folder }, milliseconds: options.milliseconds ?? MILLISECONDS },
     );
     if (finished.code !== 0) throw compileError(compiler, options, source, finished);
-    return { path: await cache.store(key, join(folder, 'program.so')), fromCache: false };
+    return { key, path: await cache.store(key, join(folder, 'program.so')), fromCache: false };
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

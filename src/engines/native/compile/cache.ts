@@ -101,6 +101,11 @@ export class LibraryCache {
     return undefined;
   }
 
+  /** Forgets the library of a key; one that is loaded stays loaded. */
+  async remove(key: string): Promise<void> {
+    await unlink(join(this.folder, `${key}.json`)).catch(() => undefined);
+  }
+
   /** A private folder on the same file system, to compile in. */
   async workFolder(): Promise<string> {
     return mkdtemp(join(this.folder, 'work-'));

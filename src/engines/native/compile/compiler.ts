@@ -30,7 +30,10 @@ const PROBE_MILLISECONDS = 20_000;
  * CC, or else the first of cc, gcc and clang on PATH.
  * @throws EngineUnavailableError if there is none or it does not run.
  */
-export async function findCompiler(environment: NodeJS.ProcessEnv = process.env): Promise<Compiler> {
+export async function findCompiler(
+  environment: NodeJS.ProcessEnv = process.env,
+  milliseconds = PROBE_MILLISECONDS,
+): Promise<Compiler> {
   const isa = isaOf(environment);
   const given = (environment.CC ?? '').split(/\s+/).filter((word) => word !== '');
   if (given.length > 0) {
@@ -38,22 +41,22 @@ export async function findCompiler(environment: NodeJS.ProcessEnv = process.env)
     if (program === undefined) {
       throw new EngineUnavailableError('native', `CC names "${given[0]}", which is not there`, ADVICE);
     }
-    return probe(program, given.slice(1), isa);
+    return probe(program, given.slice(1), isa, milliseconds);
   }
   for (const name of NAMES) {
     const program = onPath(name, environment);
-    if (program !== undefined) return probe(program, [], isa);
+    if (program !== undefined) return probe(program, [], isa, milliseconds);
   }
   throw new EngineUnavailableError('native', `there is no C compiler (${NAMES.join(', ')}) on PATH`, ADVICE);
 }
 
-async function probe(program: string, args: readonly string[], isa: Isa): Promise<Compiler> {
+async function probe(program: string, args: readonly string[], isa: Isa, milliseconds: number): Promise<Compiler> {
   const flags = isaFlags(isa, process.arch);
   // One call gives the version, what -march=native means here, and whether the compiler runs at all.
   const { code, stdout, stderr, timedOut, failure } = await runProgram(
     program,
     [...args, ...flags, '-dM', '-E', '-x', 'c', '/dev/null'],
-    { milliseconds: PROBE_MILLISECONDS },
+    { milliseconds },
   );
   const macros = macrosOf(stdout);
   const version = macros.get('__VERSION__')?.replaceAll('"', '');

@@ -114,13 +114,10 @@ int ol_combine(void *context, int64_t job, void *scratch) {
   double *out = OL_AT(double, c->out);
   for (int64_t i = 0; i < c->count; i++) {
     const double weight = OL_AT(const double, c->weights)[i];
-    for (int64_t j = begin; j < end; j += 2 * OL_LANES) {
-      olv pair[2];
-      float noise[2 * OL_LANES];
-      ol_normal_elements(OL_AT(const uint32_t, c->keys) + 2 * i, (uint32_t)(j / 2), pair, pair + 1);
-      memcpy(noise, pair, sizeof pair);
-      const int64_t left = end - j < 2 * OL_LANES ? end - j : 2 * OL_LANES;
-      for (int64_t l = 0; l < left; l++) out[j + l] += weight * (double)noise[l];
+    float noise[OL_NOISE];
+    for (int64_t j = begin, some; j < end; j += some) {
+      some = ol_some_normals(OL_AT(const uint32_t, c->keys) + 2 * i, j, end, noise);
+      for (int64_t l = 0; l < some; l++) out[j + l] += weight * (double)noise[l];
     }
   }
   return 0;

@@ -1,25 +1,29 @@
 /** The runtime library of this process: a pool of threads, memory, and calls of compiled code. */
 import { EngineError, EngineUnavailableError } from '../../../contracts';
-import { build, type Compiler, type LibraryCache } from '../compile';
+import type { Compiler, LibraryCache } from '../compile';
 import { Sequence } from '../../shared/scheduling';
 import { CODES, RUNTIME_SOURCE, TASK_FIELDS } from './source';
 import type { Koffi, NativeFunction, NativeLibrary } from './koffi';
+import { loadLibrary } from './load';
 
 /** Address of native memory, or of what an array holds. */
 export type Address = bigint;
 
+/** An address as koffi returns it: a number where that is exact. */
+type NativeAddress = number | bigint;
+
 interface Functions {
   readonly supports: NativeFunction<[Address], number>;
-  readonly open: NativeFunction<[number], Address>;
+  readonly open: NativeFunction<[number], NativeAddress>;
   readonly close: NativeFunction<[Address], void>;
   readonly drain: NativeFunction<[Address], void>;
   readonly workers: NativeFunction<[Address], number>;
   readonly run: NativeFunction<[Address, BigInt64Array], number>;
-  readonly map: NativeFunction<[number], Address>;
+  readonly map: NativeFunction<[number], NativeAddress>;
   readonly unmap: NativeFunction<[Address, number], void>;
   readonly leafCopy: NativeFunction<[Address, BigInt64Array, number], number>;
   readonly particleCopy: NativeFunction<[Address, BigInt64Array, number], number>;
-  readonly floatMode: NativeFunction<[], number>;
+  readonly floatMode: NativeFunction<[], number | bigint>;
 }
 
 function bind(library: NativeLibrary): Functions {
@@ -53,6 +57,8 @@ export interface Task {
   readonly flush: boolean;
   /** An int32 that is not zero once no job is to begin. */
   readonly cancel?: Int32Array;
+  /** All that jobs read and write by its address: referenced until they are done, so that it stays where it is. */
+  readonly arrays: readonly ArrayBufferView[];
 }
 
 const FIELD = Object.fromEntries(TASK_FIELDS.map((name, i) => [name, i])) as Record<
@@ -69,6 +75,7 @@ export interface Ran {
 /** What has to happen before the process ends while threads write into JavaScript's memory. */
 interface InFlight {
   readonly cancel: Int32Array;
+  readonly arrays: readonly ArrayBufferView[];
 }
 
 export class Runtime {
@@ -92,8 +99,8 @@ export class Runtime {
    * @throws EngineUnavailableError if the machine gives no thread.
    */
   static async open(koffi: Koffi, compiler: Compiler, cache: LibraryCache, threads: number): Promise<Runtime> {
-    const { path } = await build(compiler, cache, RUNTIME_SOURCE, { name: 'runtime', baseline: true });
-    const functions = bind(koffi.load(path));
+    const options = { name: 'runtime', baseline: true };
+    const functions = bind(await loadLibrary(koffi, compiler, cache, RUNTIME_SOURCE, options));
     const pool = BigInt(functions.open(threads));
     const workers = pool === 0n ? 0 : functions.workers(pool);
     if (workers === 0) {
@@ -128,15 +135,12 @@ export class Runtime {
     return { code, nanoseconds: Number(words[FIELD.elapsed]) };
   }
 
-  /**
-   * Runs a task while the event loop turns, after those that were asked for before it. Whoever calls keeps all arrays
-   * that the task uses referenced until it is done.
-   */
+  /** Runs a task while the event loop turns, after those that were asked for before it. */
   run(task: Task): Promise<Ran> {
     return this.alone(async () => {
       const cancel = task.cancel ?? new Int32Array(1);
       const words = this.words({ ...task, cancel }, false);
-      this.inFlight = { cancel };
+      this.inFlight = { cancel, arrays: task.arrays };
       try {
         const code = await this.call(this.functions.run, this.pool, words);
         return { code, nanoseconds: Number(words[FIELD.elapsed]) };
@@ -147,13 +151,13 @@ export class Runtime {
   }
 
   /** Copies between a leaf of all records and an array, as `struct ol_leaf` says. */
-  leafCopy(leaf: BigInt64Array): Promise<void> {
-    return this.alone(() => this.copying(this.functions.leafCopy, leaf));
+  leafCopy(leaf: BigInt64Array, arrays: readonly ArrayBufferView[]): Promise<void> {
+    return this.alone(() => this.copying(this.functions.leafCopy, leaf, arrays));
   }
 
   /** Copies whole particles, as `struct ol_copy` says. */
-  particleCopy(copy: BigInt64Array): Promise<void> {
-    return this.alone(() => this.copying(this.functions.particleCopy, copy));
+  particleCopy(copy: BigInt64Array, arrays: readonly ArrayBufferView[]): Promise<void> {
+    return this.alone(() => this.copying(this.functions.particleCopy, copy, arrays));
   }
 
   /** Zeroed memory. @throws EngineError if the system has none. */
@@ -200,8 +204,9 @@ export class Runtime {
   private async copying(
     copy: NativeFunction<[Address, BigInt64Array, number], number>,
     words: BigInt64Array,
+    arrays: readonly ArrayBufferView[],
   ): Promise<void> {
-    this.inFlight = { cancel: new Int32Array(1) };
+    this.inFlight = { cancel: new Int32Array(1), arrays: [words, ...arrays] };
     try {
       await this.call(copy, this.pool, words, this.threads);
     } finally {
