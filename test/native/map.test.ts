@@ -113,6 +113,14 @@ describe('ops over shapes', () => {
     });
   });
 
+  test('transposes in blocks', () => {
+    expectMaps((b) => [b.emit('transpose', [b.input('x', { shape: [37, 21], dtype: 'float32' })], { perm: [1, 0] })]);
+    expectMaps((b) => {
+      const x = b.input('x', { shape: [3, 32, 17], dtype: 'float32' });
+      return [b.emit('transpose', [x], { perm: [2, 0, 1] })];
+    });
+  });
+
   test('slices with strides, pads with an interior', () => {
     expectMaps((b) => {
       const x = b.input('x', { shape: [6, 41], dtype: 'float32' });

@@ -169,12 +169,18 @@ function gather(emitter: Emitter, node: NodeOf<'gather'>, positions: readonly Po
   const rank = emitter.node(indices).type.shape.length;
   const rest = positions.slice(rank);
   if (last === 0) return emitter.at(operand, [at(0), ...rest]);
-  const row = emitter.at(indices, positions.slice(0, rank));
-  const inside =
-    row.kind === 'literal'
-      ? i32(Math.min(Math.max(row.value, 0), last))
-      : binary('min', binary('max', row, i32(0)), i32(last));
-  return emitter.at(operand, [emitter.dynamic(inside, last), ...rest]);
+  const row = (at: readonly Position[]): Position => {
+    const looked = emitter.at(indices, at);
+    const inside =
+      looked.kind === 'literal'
+        ? i32(Math.min(Math.max(looked.value, 0), last))
+        : binary('min', binary('max', looked, i32(0)), i32(last));
+    return emitter.dynamic(inside, last);
+  };
+  const places = positions.slice(0, rank);
+  const found = row(places);
+  if (emitter.node(operand).op === 'table') emitter.prefetch(operand, places, row);
+  return emitter.at(operand, [found, ...rest]);
 }
 
 /** A new op does not compile without a rule. */

@@ -16,6 +16,9 @@ import {
   position as positionExpr,
   ramp,
   read,
+  scaleIndex,
+  shiftIndex,
+  substituteIndex,
   variableIndex,
 } from '../nest/builder';
 import type { Expr, Index, Statement } from '../nest/ir';
@@ -79,6 +82,13 @@ export interface EmitterOptions {
   readonly watcher?: Watcher;
 }
 
+/** Bytes of a cache line; a table that caches hold anyway; what of a row hardware does not fetch by itself. */
+const LINE = 64;
+const LARGE = 2 ** 18;
+const MOST_LINES = 16;
+/** Rounds: about what a row takes from memory over what it takes to convert one. */
+const AHEAD = 2;
+
 interface Scope {
   readonly sink: Sink;
   readonly known: Map<string, Expr>;
@@ -93,10 +103,14 @@ export class Emitter implements ElementEmitter {
   /** In which scope a variable or a value lives. Others live in the innermost. */
   private readonly depths = new Map<string, number>();
   private readonly highs = new Map<string, number>();
+  /** Rows that have been fetched ahead. */
+  private readonly fetched = new Set<string>();
   private readonly defined = new Map<ValueId, Expr>();
   /** Operands that have been read. */
   readonly read = new Set<ValueId>();
   private inUse?: number;
+  /** A variable and how far it runs: rows of tables are fetched before it gets to them. */
+  private ahead?: { readonly variable: string; readonly extent: number };
   private variables: ReadonlyMap<string, Coordinate>;
 
   constructor(
@@ -145,6 +159,46 @@ export class Emitter implements ElementEmitter {
   place(variables: ReadonlyMap<string, Coordinate>): void {
     this.forget();
     this.variables = variables;
+  }
+
+  /** From now on rows that are looked up in large tables are fetched `AHEAD` rounds of this variable before their use. */
+  lookAhead(loop: { readonly variable: string; readonly extent: number } | undefined): void {
+    this.ahead = loop;
+  }
+
+  /**
+   * Fetches the start of the row of a table that will be read when the variable to look ahead along is further on.
+   * @param row Computes the row for positions.
+   */
+  prefetch(table: ValueId, positions: readonly Position[], row: (positions: readonly Position[]) => Position): void {
+    const { ahead } = this;
+    const layout = this.fragment.layouts.get(table);
+    const buffer = this.options.buffers.get(table);
+    if (ahead === undefined || layout === undefined || buffer === undefined) return;
+    const { shape, strides, memory } = layout;
+    const bytes = memory === 'u8' ? 1 : 4;
+    if (shape[0] * strides[0] * bytes < LARGE || !positions.some(({ index }) => dependsOn(index, ahead.variable)))
+      return;
+    const variable = this.resolve(ofVariable(ahead.variable));
+    if (variable.lanes !== 0 || variable.index.terms.length === 0) return;
+    const later = binary('min', positionExpr(shiftIndex(variable.index, AHEAD)), i32(ahead.extent - 1));
+    const named = this.dynamic(later, ahead.extent - 1);
+    const start = row(
+      positions.map((position) => ({
+        ...position,
+        index: substituteIndex(position.index, ahead.variable, named.index),
+      })),
+    );
+    if (start.vectors.length > 0 || start.index.terms.length === 0) return;
+    const [first] = start.index.terms;
+    if (this.fetched.has(first.variable)) return;
+    this.fetched.add(first.variable);
+    const { sink } = this.scopes[this.depths.get(first.variable) ?? this.scopes.length - 1];
+    const lines = Math.min(MOST_LINES, Math.ceil((sizeOf(shape.slice(1)) * bytes) / LINE));
+    for (let line = 0; line < lines; line++) {
+      const index = shiftIndex(scaleIndex(start.index, strides[0]), (line * LINE) / bytes);
+      sink.append({ kind: 'prefetch', buffer, index });
+    }
   }
 
   /** Lanes in use, if they are not all. */
@@ -378,6 +432,10 @@ export function offsetIn({ shape, strides }: Layout, positions: readonly Positio
     if (shape[axis] !== 1) offset = plus(offset, times(position, strides[axis]));
   });
   return offset;
+}
+
+function dependsOn({ terms }: Index, variable: string): boolean {
+  return terms.some((term) => term.variable === variable);
 }
 
 function scaledVector(variable: string, factor: number): Expr {

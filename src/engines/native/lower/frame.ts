@@ -101,7 +101,7 @@ export class Frame {
     return costOf([...this.head, ...this.body], this.target);
   }
 
-  finish(scalars: readonly ScalarParameter[] = []): Lowered {
+  finish(scalars: readonly ScalarParameter[] = [], body = this.body): Lowered {
     const { fragment, emitter } = this;
     const operands = operandsOf(fragment).filter((id) => emitter.read.has(id));
     const id = fragment.root ?? fragment.stores[fragment.stores.length - 1];
@@ -121,7 +121,7 @@ export class Frame {
           })),
         ],
         scalars,
-        body: [...this.head, ...this.body],
+        body: [...this.head, ...body],
       },
       buffers: [
         ...operands.map((value): BufferUse => ({ kind: 'operand', value })),

@@ -5,6 +5,7 @@ import { domainOf, extentsOf, regionsOf, type Axis, type Region, type Visit } fr
 import { offsetIn } from './emit';
 import type { Fragment, Lowered } from './fragment';
 import { Frame, layoutOf, zerosOf } from './frame';
+import { transposed } from './transpose';
 
 /**
  * Loops over the stores' shape. Axes that all accesses see alike are one loop; a concat or pad has a loop for each of its
@@ -21,7 +22,13 @@ export function lowerMap(fragment: Fragment, target: Target): Lowered {
   const regions = regionsOf(fragment, domainOf(shape), visit);
   const extents = extentsOf(regions.map(({ domain }) => domain));
   const frame = new Frame(fragment, target, extents);
-  for (const region of regions) writeMap(frame, region, cheapestLanes(fragment, target, region));
+  for (const region of regions) {
+    const scalar = new Frame(fragment, target, extents);
+    writeMap(scalar, region, undefined);
+    const blocks = scalar.head.length === 0 ? transposed(scalar.body, target, scalar.names) : undefined;
+    if (regions.length === 1 && blocks !== undefined) return scalar.finish([], blocks);
+    writeMap(frame, region, cheapestLanes(fragment, target, region));
+  }
   return frame.finish();
 }
 
@@ -56,19 +63,16 @@ export function writeMap(
     prepare?.(frame);
     frame.store(statements, region.domain.coordinates);
   };
-  frame.loops(
-    frame.body,
-    region.loops.filter((axis) => axis !== lanes),
-    placed,
-    (inner) => {
-      if (lanes === undefined) {
-        store(inner);
-        return;
-      }
-      frame.lanes(inner, lanes.extent, (block, at) => {
-        placed.set(lanes.variable, at);
-        store(block);
-      });
-    },
-  );
+  const outer = region.loops.filter((axis) => axis !== lanes);
+  frame.emitter.lookAhead(lanes === undefined ? undefined : outer.at(-1));
+  frame.loops(frame.body, outer, placed, (inner) => {
+    if (lanes === undefined) {
+      store(inner);
+      return;
+    }
+    frame.lanes(inner, lanes.extent, (block, at) => {
+      placed.set(lanes.variable, at);
+      store(block);
+    });
+  });
 }
