@@ -261,8 +261,18 @@ OL_FN olv ol_min_f(olv a, olv b) { return ol_select_f(ol_isNan(a), a, _mm_min_ps
 OL_FN olv ol_max_f(olv a, olv b) { return ol_select_f(ol_or_m(ol_gt_f(a, b), ol_isNan(a)), a, b); }
 OL_FN olv ol_min_f(olv a, olv b) { return ol_select_f(ol_or_m(ol_lt_f(a, b), ol_isNan(a)), a, b); }
 #endif
+#if defined(__SSE2__)
+// The instruction, which also gives zero for a subnormal where these are flushed.
+OL_FN float ol_max_f1(float a, float b) {
+  return a != a ? a : _mm_cvtss_f32(_mm_max_ss(_mm_set_ss(a), _mm_set_ss(b)));
+}
+OL_FN float ol_min_f1(float a, float b) {
+  return a != a ? a : _mm_cvtss_f32(_mm_min_ss(_mm_set_ss(a), _mm_set_ss(b)));
+}
+#else
 OL_FN float ol_max_f1(float a, float b) { return a > b || a != a ? a : b; }
 OL_FN float ol_min_f1(float a, float b) { return a < b || a != a ? a : b; }
+#endif
 
 // The remainder with the sign of the divisor, also when it is zero; fmod is exact.
 OL_FN float ol_mod_f1(float x, float y) {
@@ -411,9 +421,19 @@ OL_FN void ol_store_b_n(ol_u8 *p, oli x, int n) { _mm512_mask_cvtepi32_storeu_ep
 #else
 #if OL_AVX2
 OL_FN oli ol_load_b(const ol_u8 *p) { return (oli)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)); }
-OL_FN olv ol_load_f_n(const ol_f32 *p, int n) { return _mm256_maskload_ps((const float *)p, (__m256i)ol_first(n)); }
+OL_FN olv ol_load_f_n(const ol_f32 *p, int n) {
+  if (n == 4) return _mm256_zextps128_ps256(_mm_loadu_ps((const float *)p));
+  return _mm256_maskload_ps((const float *)p, (__m256i)ol_first(n));
+}
 OL_FN oli ol_load_i_n(const ol_i32 *p, int n) { return (oli)_mm256_maskload_epi32((const int *)p, (__m256i)ol_first(n)); }
-OL_FN void ol_store_f_n(ol_f32 *p, olv x, int n) { _mm256_maskstore_ps((float *)p, (__m256i)ol_first(n), x); }
+// n is known where this is inlined: a masked store takes longer than two or three plain ones on AMD's cores.
+OL_FN void ol_store_f_n(ol_f32 *p, olv x, int n) {
+  __m128 y = _mm256_castps256_ps128(x);
+  if (n == 8) { ol_store_f(p, x); return; }
+  if (n & 4) { _mm_storeu_ps((float *)p, y); y = _mm256_extractf128_ps(x, 1); p += 4; }
+  if (n & 2) { _mm_storel_pi((__m64 *)p, y); y = _mm_movehl_ps(y, y); p += 2; }
+  if (n & 1) _mm_store_ss((float *)p, y);
+}
 OL_FN void ol_store_i_n(ol_i32 *p, oli x, int n) { _mm256_maskstore_epi32((int *)p, (__m256i)ol_first(n), (__m256i)x); }
 #else
 OL_FN oli ol_load_b(const ol_u8 *p) { return __builtin_convertvector(*(const ol_memb *)p, oli); }
@@ -518,6 +538,22 @@ OL_FN olv ol_sums4(olv a, olv b, olv c, olv d) {
   __m256 half = _mm256_add_ps(_mm512_castps512_ps256(each), _mm512_extractf32x8_ps(each, 1));
   return _mm512_zextps128_ps512(_mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1)));
 }
+#elif OL_AVX2
+// The order of ol_sum_across_f.
+OL_FN olv ol_sums4(olv a, olv b, olv c, olv d) {
+  __m256 ab = _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
+  __m256 cd = _mm256_add_ps(_mm256_permute2f128_ps(c, d, 0x20), _mm256_permute2f128_ps(c, d, 0x31));
+  __m256 two = _mm256_add_ps(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xee));
+  __m256 one = _mm256_add_ps(_mm256_shuffle_ps(two, two, 0x88), _mm256_shuffle_ps(two, two, 0xdd));
+  return _mm256_zextps128_ps256(_mm_unpacklo_ps(_mm256_castps256_ps128(one), _mm256_extractf128_ps(one, 1)));
+}
+OL_FN olv ol_sums2(olv a, olv b) {
+  __m256 four = _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
+  __m256 two = _mm256_add_ps(four, _mm256_permute_ps(four, 0x4e));
+  __m256 one = _mm256_add_ps(two, _mm256_permute_ps(two, 0xb1));
+  __m128 both = _mm_unpacklo_ps(_mm256_castps256_ps128(one), _mm256_extractf128_ps(one, 1));
+  return _mm256_zextps128_ps256(_mm_castsi128_ps(_mm_move_epi64(_mm_castps_si128(both))));
+}
 #else
 OL_FN olv ol_sums4(olv a, olv b, olv c, olv d) {
   return (olv){ol_sum_across_f(a, OL_LANES), ol_sum_across_f(b, OL_LANES), ol_sum_across_f(c, OL_LANES),
@@ -525,7 +561,9 @@ OL_FN olv ol_sums4(olv a, olv b, olv c, olv d) {
 }
 #endif
 OL_FN olv ol_sums3(olv a, olv b, olv c) { return ol_sums4(a, b, c, ol_splat_f(0)); }
+#if !OL_AVX2
 OL_FN olv ol_sums2(olv a, olv b) { return ol_sums4(a, b, ol_splat_f(0), ol_splat_f(0)); }
+#endif
 OL_FN olv ol_sums1(olv a) { return ol_sums4(a, ol_splat_f(0), ol_splat_f(0), ol_splat_f(0)); }
 `;
 
