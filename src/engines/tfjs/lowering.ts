@@ -86,6 +86,15 @@ export class Lowering {
     return this.graph.nodes[id].type.shape;
   }
 
+  /** Whether every element of an int32 value is known to lie in [0, high): drawn from it, or counted up to it. */
+  isBelow(id: ValueId, high: number): boolean {
+    const node = this.graph.nodes[id];
+    if (node.op === 'iota') return node.type.shape[node.attributes.axis] <= high;
+    if (node.op !== 'random') return false;
+    const { distribution } = node.attributes;
+    return distribution.name === 'integer' && distribution.low >= 0 && distribution.high <= high;
+  }
+
   /** The shape on the device. */
   deviceShape(value: { readonly shape: Shape; readonly batched: boolean }): number[] {
     return value.batched ? [this.particles, ...value.shape] : [...value.shape];

@@ -1,5 +1,5 @@
 /** Rules of the elementwise ops: broadcasts stay lazy, neighbouring axes that broadcast alike are merged. */
-import type { NodeOf, OpName, Shape } from '../../../graph/ir';
+import { sameShape, type NodeOf, type OpName, type Shape } from '../../../graph/ir';
 import type { DeviceType, HostArray } from '../device';
 import { deviceType } from '../device';
 import { FLOAT_LOOPS, INT_LOOPS, selectLoop, UNARY_LOOPS, type BinaryName } from '../host/elementwise';
@@ -86,7 +86,37 @@ function mergedShape(dims: readonly number[], strides: readonly number[]): numbe
   return first < 0 ? [] : shape.slice(first);
 }
 
+/** Kernels of every backend broadcast arrays of up to so many axes. */
+const KERNEL_RANK = 5;
+
+const withoutLeadingOnes = (shape: Shape): Shape => {
+  const first = shape.findIndex((extent) => extent !== 1);
+  return first < 0 ? [] : shape.slice(first);
+};
+
+/** How opaque memory's kernels see an operand: as it was made, if it broadcasts as it should then, which saves a call. */
+function shapeToBroadcast(l: Lowering, value: Value): Shape {
+  const wanted = l.deviceShape(value);
+  const { made } = l.buffers[value.buffer];
+  return sameShape(withoutLeadingOnes(made), withoutLeadingOnes(wanted)) ? made : wanted;
+}
+
+/** The shape of a kernel's result: extents aligned at the end, the larger of 1 and n. */
+function broadcastShape(a: Shape, b: Shape): number[] {
+  const rank = Math.max(a.length, b.length);
+  return Array.from({ length: rank }, (_, axis) => {
+    const [x, y] = [a, b].map((shape) => (axis < rank - shape.length ? 1 : shape[axis - rank + shape.length]));
+    return x === 1 ? y : x;
+  });
+}
+
 export function binaryKernel(l: Lowering, kernel: string, a: Value, b: Value, dtype: DeviceType): Value {
+  if (l.device.memory === undefined) {
+    const shapes = { a: shapeToBroadcast(l, a), b: shapeToBroadcast(l, b) };
+    const made = broadcastShape(shapes.a, shapes.b);
+    const result = { shape: commonExtents([a, b]), batched: anyBatched([a, b]), dtype };
+    if (made.length <= KERNEL_RANK) return l.kernel(kernel, { a, b }, {}, result, shapes, made);
+  }
   const { result, dims, strides } = layout(l, [a, b]);
   const shapes = { a: mergedShape(dims, strides[0]), b: mergedShape(dims, strides[1]) };
   return l.kernel(kernel, { a, b }, {}, { ...result, dtype }, shapes, dims);
@@ -158,10 +188,15 @@ export function unaryLoop(l: Lowering, name: keyof typeof UNARY_LOOPS, x: Value,
   return hostRows(l, name, [x], dtype, (out, o, [values], at, steps, n) => loop(out, o, values, at[0], steps[0], n));
 }
 
+/** Rank and shape do not matter: as it was made where that saves a call, else one axis, which every backend takes. */
+function unaryShape(l: Lowering, x: Value): Shape {
+  const { made } = l.buffers[x.buffer];
+  return l.device.memory === undefined && made.length <= KERNEL_RANK ? made : [l.size(x)];
+}
+
 function unaryKernel(l: Lowering, kernel: string, x: Value, dtype: DeviceType): Value {
-  // Rank and shape do not matter: one axis is what every backend takes.
-  const flat = [l.size(x)];
-  return l.kernel(kernel, { x }, {}, { ...x, dtype }, { x: flat }, flat);
+  const seen = unaryShape(l, x);
+  return l.kernel(kernel, { x }, {}, { ...x, dtype }, { x: seen }, seen);
 }
 
 type UnaryName = keyof typeof UNARY_KERNELS | 'sign';
@@ -220,7 +255,8 @@ export function cast(l: Lowering, x: Value, dtype: DeviceType): Value {
   }
   if (host) return unaryLoop(l, x.dtype === 'float32' ? 'truncate' : 'convert', x, dtype);
   if (x.dtype === 'float32') return truncateByKernels(l, x);
-  return l.kernel('Cast', { x }, { dtype }, { ...x, dtype });
+  const seen = unaryShape(l, x);
+  return l.kernel('Cast', { x }, { dtype }, { ...x, dtype }, { x: seen }, seen);
 }
 
 /** Toward zero; what int32 does not hold saturates and NaN gives 0, where the kernel may do anything. */
@@ -229,7 +265,8 @@ function truncateByKernels(l: Lowering, x: Value): Value {
   // 2147483520 is the largest float32 below 2³¹.
   const low = binaryKernel(l, 'Maximum', x, spread(l, lowest, x), 'float32');
   const inside = binaryKernel(l, 'Minimum', low, spread(l, 2147483520, x), 'float32');
-  const whole = l.kernel('Cast', { x: inside }, { dtype: 'int32' }, { ...x, dtype: 'int32' });
+  const seen = unaryShape(l, inside);
+  const whole = l.kernel('Cast', { x: inside }, { dtype: 'int32' }, { ...x, dtype: 'int32' }, { x: seen }, seen);
   const above = binaryKernel(l, 'Greater', x, spread(l, 2147483520, x), 'bool');
   const saturated = select(l, above, spread(l, highest, whole), whole);
   return select(l, unaryKernel(l, 'IsNan', x, 'bool'), spread(l, 0, whole), saturated);

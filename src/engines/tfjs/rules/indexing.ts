@@ -42,7 +42,7 @@ const gather: Rule<'gather'> = (l, node, [lazyOperand, lazyIndices]) => {
       gatherRows(out, x, rows, width, operandStride, index, count, indexStride, particles);
     });
   }
-  const safe = clamped(l, indices, rows);
+  const safe = l.isBelow(node.inputs[1], rows) ? indices : clamped(l, indices, rows);
   if (!operand.batched) return l.kernel('GatherV2', { x: operand, indices: safe }, { axis: 0, batchDims: 0 }, result);
   const shapes = { x: [l.particles * rows, ...rowShape] };
   const global = intoAllRows(l, safe, rows);
@@ -86,7 +86,7 @@ const scatterAdd: Rule<'scatterAdd'> = (l, node, [lazyIndices, lazyUpdates]) => 
       scatterAddRows(out, rows, width, index, count, indexStride, x, updateStride, particles);
     });
   }
-  const safe = clamped(l, indices, rows);
+  const safe = l.isBelow(node.inputs[0], rows) ? indices : clamped(l, indices, rows);
   const [index, x] = result.batched ? [intoAllRows(l, l.batch(safe), rows), l.batch(updates)] : [safe, updates];
   const all = result.batched ? l.particles : 1;
   const shapes = { indices: [all * count, 1], updates: [all * count, width] };
