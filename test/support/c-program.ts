@@ -45,7 +45,7 @@ export class CPrograms {
   compile(source: string, target: Pick<CTarget, 'flags' | 'lanes'>, objectOnly = false): string {
     const name = join(this.folder, `p${this.count++}`);
     writeFileSync(`${name}.c`, `#define OL_LANES ${target.lanes}\n${source}`);
-    const done = this.run([...COMMON, ...target.flags, ...(objectOnly ? ['-c'] : []), `${name}.c`, '-o', name, '-lm']);
+    const done = this.run([...COMMON, ...target.flags, `${name}.c`, '-o', name, objectOnly ? '-c' : '-lm']);
     if (done.status !== 0) throw new Error(`${target.flags.join(' ')}: ${String(done.stderr).slice(0, 4000)}`);
     return name;
   }
