@@ -23,7 +23,8 @@ export class ParticleTable {
   /** @throws EngineError unless the particles are distinct, in range and, if asked, hold a state. */
   check(call: string, particles: Int32Array, needState: boolean): void {
     const seen = new Uint8Array(this.size);
-    for (const particle of particles) {
+    for (let i = 0; i < particles.length; i++) {
+      const particle = particles[i];
       if (particle < 0 || particle >= this.size) {
         throw new EngineError(`${call}: expected particles in [0, ${this.size}), got ${particle}.`);
       }

@@ -66,10 +66,15 @@ const FIELD = Object.fromEntries(TASK_FIELDS.map((name, i) => [name, i])) as Rec
   number
 >;
 
-/** Nanoseconds that a task took. */
 export interface Ran {
   readonly code: number;
+  /** What the jobs took, spread evenly over the threads; waking them, and waiting for another task, is not in it. */
   readonly nanoseconds: number;
+}
+
+function nanosecondsOf(words: BigInt64Array): number {
+  // The runtime has lowered the number of threads to those that there were.
+  return Number(words[FIELD.busy]) / Math.max(1, Number(words[FIELD.threads]));
 }
 
 /** What has to happen before the process ends while threads write into JavaScript's memory. */
@@ -132,7 +137,7 @@ export class Runtime {
   runNow(task: Task): Ran {
     const words = this.words(task, true);
     const code = this.functions.run(this.pool, words);
-    return { code, nanoseconds: Number(words[FIELD.elapsed]) };
+    return { code, nanoseconds: nanosecondsOf(words) };
   }
 
   /** Runs a task while the event loop turns, after those that were asked for before it. */
@@ -143,7 +148,7 @@ export class Runtime {
       this.inFlight = { cancel, arrays: task.arrays };
       try {
         const code = await this.call(this.functions.run, this.pool, words);
-        return { code, nanoseconds: Number(words[FIELD.elapsed]) };
+        return { code, nanoseconds: nanosecondsOf(words) };
       } finally {
         this.inFlight = undefined;
       }

@@ -25,8 +25,8 @@ export const TASK_FIELDS = [
   'cancel',
   /** 1: the calling thread takes jobs, too. */
   'join',
-  /** Written: how long it took, in ns. */
-  'elapsed',
+  /** Written: how long the threads were at it, all together, in ns. */
+  'busy',
 ] as const;
 
 /** Processor features that a program may need, by the macro that the compiler sets for each. */
@@ -179,7 +179,7 @@ struct ol_pool {
   char pad0[56];
   _Atomic int64_t next;
   char pad1[56];
-  _Atomic int64_t remaining;
+  _Atomic int64_t remaining, busy;
   _Atomic int code;
   _Atomic int sleepers;
   _Atomic int waiting;
@@ -210,11 +210,13 @@ static void ol_work(struct ol_pool *pool, struct ol_thread *thread) {
   const struct ol_task *task = pool->task;
   ol_job run = (ol_job)(uintptr_t)task->job;
   const volatile int32_t *cancel = (const volatile int32_t *)(uintptr_t)task->cancel;
+  int64_t start = ol_now(), taken = 0;
   uint64_t mode = ol_mode();
   if (task->flush) ol_set_mode(ol_fast_mode());
   for (;;) {
     int64_t index = atomic_fetch_add(&pool->next, 1);
     if (index >= task->jobs) break;
+    taken++;
     if (atomic_load(&pool->code) == OL_OK) {
       int code = cancel && *cancel ? OL_CANCELLED : run((void *)(uintptr_t)task->context, index, thread->arena);
       int none = OL_OK;
@@ -223,6 +225,7 @@ static void ol_work(struct ol_pool *pool, struct ol_thread *thread) {
     if (atomic_fetch_sub(&pool->remaining, 1) == 1) ol_tell(pool);
   }
   if (task->flush) ol_set_mode(mode);
+  if (taken) atomic_fetch_add(&pool->busy, ol_now() - start);
 }
 
 /* Waits for a task after generation \`seen\`. False: the pool is closing. */
@@ -315,7 +318,6 @@ static int ol_reserve(struct ol_thread *thread, size_t bytes) {
 /* Runs all jobs of a task, in no particular order, and returns OL_OK or the first code that is not. */
 int ol_run(struct ol_pool *pool, struct ol_task *task) {
   pthread_mutex_lock(&pool->turn);
-  int64_t start = ol_now();
   int join = task->join || pool->workers == 0;
   int64_t threads = task->threads;
   if (threads > pool->workers + join) threads = pool->workers + join;
@@ -332,6 +334,7 @@ int ol_run(struct ol_pool *pool, struct ol_task *task) {
       atomic_store(&pool->next, 0);
       atomic_store(&pool->remaining, task->jobs);
       atomic_store(&pool->code, OL_OK);
+      atomic_store(&pool->busy, 0);
       if (join && threads == 1) {
         ol_work(pool, &pool->slots[0]);
       } else {
@@ -346,7 +349,7 @@ int ol_run(struct ol_pool *pool, struct ol_task *task) {
       code = atomic_load(&pool->code);
     }
   }
-  task->elapsed = ol_now() - start;
+  task->busy = task->jobs > 0 ? atomic_load(&pool->busy) : 0;
   pthread_mutex_unlock(&pool->turn);
   return code;
 }
