@@ -75,7 +75,7 @@ function statementLines(s: Statement, depth: number): string[] {
   }
 }
 
-/** `: vector`, its stride and its count if they say something. */
+/** ` : lanes` of a vector access, with its stride and its count if they say something. */
 function lanesText(at: { width: string; stride?: number; count?: number }): string {
   if (at.width === 'scalar') return '';
   return ` : lanes${at.stride === undefined || at.stride === 1 ? '' : `*${at.stride}`}${countText(at.count)}`;
@@ -143,7 +143,7 @@ export function printExpr(e: Expr): string {
     case 'mulHigh':
       return call('mulHigh', e.a, e.b);
     case 'across':
-      return `${e.op} across ${printExpr(e.a)}${countText(e.count)}`;
+      return `${e.op}Across(${printExpr(e.a)}${countText(e.count)})`;
     case 'sums':
       return call('sums', ...e.parts);
   }
