@@ -7,7 +7,7 @@
 import type { BinaryOp, Expr, Index, MemoryType, RegisterType, Statement, UnaryOp, Width } from '../../nest/ir';
 import { addIndex, index as indexOf, shiftIndex, variableIndex } from '../../nest/builder';
 import type { Names } from '../../nest/names';
-import { simplifyBinary, simplifyConvert, simplifySelect, simplifyUnary } from './simplify';
+import { regroupProduct, simplifyBinary, simplifyConvert, simplifySelect, simplifyUnary } from './simplify';
 
 /** A node. */
 export type Ref = number;
@@ -127,6 +127,12 @@ export class Dag {
     return content.kind === 'apply' && content.op === 'neg' ? args[0] : undefined;
   }
 
+  /** The factors of a float product. */
+  factors(ref: Ref): readonly [Ref, Ref] | undefined {
+    const { content, args, type } = this.nodes[ref];
+    return content.kind === 'apply' && content.op === 'mul' && type === 'f32' ? [args[0], args[1]] : undefined;
+  }
+
   literal(type: RegisterType, value: number): Ref {
     const text = Object.is(value, -0) ? '-0' : String(value);
     return this.once(`${type}:${text}`, () => this.add({ kind: 'literal', value }, [], type, 'scalar'));
@@ -140,7 +146,7 @@ export class Dag {
   }
 
   binary(op: BinaryOp, a: Ref, b: Ref): Ref {
-    const simple = simplifyBinary(this, op, a, b);
+    const simple = simplifyBinary(this, op, a, b) ?? (op === 'mul' ? regroupProduct(this, a, b) : undefined);
     if (simple !== undefined) return simple;
     const mask = ['eq', 'ne', 'lt', 'le', 'gt', 'ge'].includes(op);
     const commutes = ['add', 'mul', 'eq', 'ne', 'and', 'or', 'xor'].includes(op);
@@ -399,12 +405,18 @@ function key({ offset, terms }: Index): string {
   return `${String(offset)}${terms.map(({ variable, factor }) => `+${String(factor)}${variable}`).join('')}`;
 }
 
+/**
+ * Nodes that are written for one vector before they are written for the next. Cores run far enough ahead to overlap so
+ * many, compilers keep the order, and what one vector needs in between does not take registers from the others.
+ */
+const RUN = 48;
+
 /** Writes the live nodes, scope by scope, each in the order of its making. */
 class Writer {
   private readonly live: Uint8Array;
   private readonly uses: Int32Array;
   private readonly fused: Uint8Array;
-  private readonly namesOf = new Map<Ref, readonly string[]>();
+  private readonly namesOf = new Map<Ref, string[]>();
 
   constructor(
     private readonly nodes: readonly DagNode[],
@@ -465,48 +477,61 @@ class Writer {
 
   private scope(scope: ScopeId): readonly Statement[] {
     const out: Statement[] = [];
-    let origin = '';
+    let run: Ref[] = [];
+    const close = (): void => {
+      out.push(...this.run(run));
+      run = [];
+    };
     for (const ref of this.members[scope]) {
       if (this.live[ref] === 0 || this.fused[ref] === 1) continue;
-      const written = this.statements(ref);
-      if (written.length > 0 && this.nodes[ref].origin !== origin) {
-        origin = this.nodes[ref].origin;
-        if (origin !== '') out.push({ kind: 'note', text: origin });
+      const { content, origin } = this.nodes[ref];
+      if (content.kind === 'effect' || content.kind === 'block') {
+        close();
+        const body = content.kind === 'block' ? this.scope(content.inner) : [];
+        if (origin !== '' && content.kind === 'block') out.push({ kind: 'note', text: origin });
+        out.push(...(content.kind === 'block' ? content.wrap(body, this.read) : content.write(this.read)));
+      } else if (
+        content.kind !== 'literal' &&
+        content.kind !== 'half' &&
+        !(content.kind === 'leaf' && content.inline)
+      ) {
+        run.push(ref);
+        if (run.length === RUN) close();
       }
-      out.push(...written);
+    }
+    close();
+    return out;
+  }
+
+  /** Nodes without effects: all for one vector before the next. */
+  private run(run: readonly Ref[]): readonly Statement[] {
+    const out: Statement[] = [];
+    for (let u = 0; u < this.vectors; u++) {
+      let origin = '';
+      for (const ref of run) {
+        const node = this.nodes[ref];
+        if (u > 0 && node.width !== 'vector') continue;
+        if (u === 0 && node.origin !== origin && node.origin !== '') out.push({ kind: 'note', text: node.origin });
+        origin = node.origin;
+        out.push(this.statement(ref, u));
+      }
     }
     return out;
   }
 
-  private statements(ref: Ref): readonly Statement[] {
-    const node = this.nodes[ref];
-    const { content, args } = node;
-    const copies = node.width === 'vector' ? this.vectors : 1;
-    const each = (value: (u: number) => Expr): readonly Statement[] => {
-      const names = Array.from({ length: copies }, () => this.names.fresh('x'));
-      this.namesOf.set(ref, names);
-      return names.map((name, u) => ({ kind: 'let', name, value: value(u) }));
-    };
-    switch (content.kind) {
-      case 'literal':
-      case 'half':
-        return [];
-      case 'leaf':
-        return content.inline ? [] : each(content.expr);
-      case 'apply':
-        return each((u) => this.applied(ref, u));
-      case 'pair': {
-        const names = Array.from({ length: copies }, () => [this.names.fresh('w'), this.names.fresh('w')] as const);
-        this.namesOf.set(ref, names.flat());
-        return names.map((pair, u) => this.pair(content.make, pair, args, u, node.width));
-      }
-      case 'effect':
-        return content.write(this.read);
-      case 'block': {
-        const body = this.scope(content.inner);
-        return content.wrap(body, this.read);
-      }
+  private statement(ref: Ref, u: number): Statement {
+    const { content, args, width } = this.nodes[ref];
+    const names = this.namesOf.get(ref) ?? [];
+    this.namesOf.set(ref, names);
+    if (content.kind === 'pair') {
+      const pair = [this.names.fresh('w'), this.names.fresh('w')] as const;
+      names.push(...pair);
+      return this.pair(content.make, pair, args, u, width);
     }
+    const value = content.kind === 'leaf' ? content.expr(u) : this.applied(ref, u);
+    const name = this.names.fresh('x');
+    names.push(name);
+    return { kind: 'let', name, value };
   }
 
   private pair(

@@ -9,7 +9,7 @@ import { Names } from '../../nest/names';
 import type { LaneMajorProgram, ProgramTable } from '../../plan/program';
 import { operationsOfGraph } from './cost';
 import { Dag, type Ref, type ScopeId } from './dag';
-import { Evaluator, registerType, type LaneGraph } from './evaluate';
+import { Evaluator, isFixed, registerType, type LaneGraph } from './evaluate';
 import type { Source } from './home';
 
 export interface LaneMajorOptions {
@@ -28,11 +28,11 @@ const MAX_STEPS = 128;
 const MOST_CODE = 8192;
 
 /**
- * As many vectors (1 to 4) as keep what a step carries within 1.5 times the registers: latencies of 4 are hidden by 4
- * independent chains, and a few spills cost less than waiting.
+ * As many vectors (1 to 4) as keep what a step carries within twice the registers: latencies of 4 are hidden by 4
+ * independent chains, and spills cost less than waiting.
  */
 export function vectorsInFlight(carried: number, operations: number, registers: number): number {
-  const byRegisters = Math.floor((1.5 * registers) / Math.max(1, carried));
+  const byRegisters = Math.floor((2 * registers) / Math.max(1, carried));
   const byCode = Math.floor(MOST_CODE / Math.max(1, operations));
   return Math.max(1, Math.min(4, byRegisters, byCode));
 }
@@ -134,7 +134,8 @@ class LaneMajorLowering {
     );
     const results = step.outputs.slice(this.leaves.length);
     const sums = results.map(() => copies('sum'));
-    const last = copies('last');
+    // The last loss; if it is a product its factors, so that the product itself is part of the sum.
+    const last = [copies('last'), copies('last')];
     const zero: Expr = { kind: 'literal', type: 'f32', value: 0 };
     let locals: readonly Statement[] = [];
 
@@ -162,7 +163,8 @@ class LaneMajorLowering {
         const totals = values.map((value, i) => dag.binary('add', carriedRead(dag, sums[i], 'f32', scope), value));
         next.forEach((elements, i) => elements.forEach((ref, e) => this.set(dag, carried[i][e], ref)));
         totals.forEach((total, i) => this.set(dag, sums[i], total));
-        this.set(dag, last, values[0]);
+        const factors = dag.factors(values[0]) ?? [values[0], dag.literal('f32', 1)];
+        factors.forEach((factor, i) => this.set(dag, last[i], factor));
         locals = evaluator.tiles.locals;
       },
       {
@@ -174,7 +176,7 @@ class LaneMajorLowering {
               carried[i][e].map((name, u) => ({ kind: 'var' as const, name, value: read(ref, u) })),
             ),
           ),
-          ...[...sums, last]
+          ...[...sums, ...last]
             .flat()
             .map((name) => ({ kind: 'var' as const, name, value: zero, width: 'vector' as const })),
         ],
@@ -186,7 +188,9 @@ class LaneMajorLowering {
         this.writeBack(dag, stateBuffer(leaf.memory), leaf.offset + e, name, type);
       }),
     );
-    [...sums, last].forEach((name, row) => this.writeBack(dag, 'results', row, name, 'f32'));
+    sums.forEach((name, row) => this.writeBack(dag, 'results', row, name, 'f32'));
+    const lastLoss = dag.binary('mul', carriedRead(dag, last[0], 'f32', 0), carriedRead(dag, last[1], 'f32', 0));
+    this.storeResult(dag, sums.length, lastLoss);
     return this.kernel('step', [...locals, ...dag.finish()], true);
   }
 
@@ -332,5 +336,6 @@ function inLanes(buffer: string, memory: MemoryType, offset: number, shape: read
 
 function position(shape: readonly number[], at: readonly Index[]): number {
   const strides = rowMajorStrides(shape);
+  if (!isFixed(at)) throw new Error('a variable at running coordinates; this is a defect of the lane code.');
   return at.reduce((sum, { offset }, axis) => sum + offset * strides[axis], 0);
 }

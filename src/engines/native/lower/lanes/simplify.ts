@@ -1,4 +1,7 @@
-/** Rewrites of single lane operations that keep every bit (as the graph's own passes do), on what unrolling lays bare. */
+/**
+ * Rewrites of single lane operations on what unrolling lays bare. They keep every bit, as the graph's own passes do, but for
+ * `regroupProduct`.
+ */
 import { floorMod, intDiv, intMod, toInt32 } from '../../../../graph/interpreter/scalar';
 import type { BinaryOp, RegisterType, UnaryOp } from '../../nest/ir';
 import type { Ref } from './dag';
@@ -12,6 +15,10 @@ export interface Simplifier {
   binary(op: BinaryOp, a: Ref, b: Ref): Ref;
   /** x, if the node is −x. */
   negated(ref: Ref): Ref | undefined;
+  /** The factors of a float product. */
+  factors(ref: Ref): readonly [Ref, Ref] | undefined;
+  /** Number of the innermost body that the node is computed in. */
+  scopeOf(ref: Ref): number;
 }
 
 export function simplifyUnary(dag: Simplifier, op: UnaryOp, a: Ref): Ref | undefined {
@@ -161,3 +168,38 @@ export function simplifyConvert(dag: Simplifier, to: RegisterType, a: Ref): Ref 
       return from === 'f32' ? undefined : dag.literal('u32', value >>> 0);
   }
 }
+
+/**
+ * c·(d·x) as (c·d)·x, for a literal c and a d that is a literal or changes less often than x: one product less in the
+ * innermost body, and as many roundings. |c| ≤ 1 where d is no literal, so that c·d cannot overflow.
+ */
+export function regroupProduct(dag: Simplifier, a: Ref, b: Ref): Ref | undefined {
+  for (const [one, other] of [
+    [a, b],
+    [b, a],
+  ]) {
+    const c = dag.literalOf(one);
+    const inner = dag.factors(other);
+    if (
+      c === undefined ||
+      inner === undefined ||
+      !(Math.abs(c) > SMALLEST_FACTOR && Math.abs(c) < 1 / SMALLEST_FACTOR)
+    ) {
+      continue;
+    }
+    for (const [d, x] of [inner, [inner[1], inner[0]] as const]) {
+      const value = dag.literalOf(d);
+      if (value !== undefined) {
+        const product = Math.fround(c * value);
+        const moderate = Math.abs(product) > SMALLEST_FACTOR && Math.abs(product) < 1 / SMALLEST_FACTOR;
+        // Computed by the code, once, unless it is exact: in whatever precision that has.
+        if (moderate) return dag.binary('mul', x, dag.binary('mul', one, d));
+      } else if (Math.abs(c) <= 1 && dag.scopeOf(d) < dag.scopeOf(x)) {
+        return dag.binary('mul', dag.binary('mul', one, d), x);
+      }
+    }
+  }
+  return undefined;
+}
+
+const SMALLEST_FACTOR = 2 ** -40;

@@ -165,7 +165,8 @@ export class Tiles {
       default:
     }
     return group(() => {
-      if (sizeOf(shape) <= evaluator.options.unroll) {
+      // An input that is no memory is a variable an element, which no loop can choose from.
+      if (sizeOf(shape) <= evaluator.options.unroll || node.op === 'input') {
         for (const at of allCoordinates(shape)) this.store(home, flat(shape, at), evaluator.value(id, at));
       } else this.over(shape, (at) => this.store(home, flat(shape, at), evaluator.compute(id, at)));
     });
