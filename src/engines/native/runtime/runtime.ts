@@ -95,9 +95,7 @@ export class Runtime {
     private readonly pool: Address,
     /** That take jobs. */
     readonly threads: number,
-  ) {
-    process.on('exit', this.stopAtExit);
-  }
+  ) {}
 
   /**
    * Compiles (or finds) the runtime library and starts its threads.
@@ -145,13 +143,8 @@ export class Runtime {
     return this.alone(async () => {
       const cancel = task.cancel ?? new Int32Array(1);
       const words = this.words({ ...task, cancel }, false);
-      this.inFlight = { cancel, arrays: task.arrays };
-      try {
-        const code = await this.call(this.functions.run, this.pool, words);
-        return { code, nanoseconds: nanosecondsOf(words) };
-      } finally {
-        this.inFlight = undefined;
-      }
+      const code = await this.call({ cancel, arrays: task.arrays }, this.functions.run, this.pool, words);
+      return { code, nanoseconds: nanosecondsOf(words) };
     });
   }
 
@@ -191,7 +184,6 @@ export class Runtime {
     return this.sequence.run(() => {
       if (!this.closed) this.functions.close(this.pool);
       this.closed = true;
-      process.off('exit', this.stopAtExit);
       return Promise.resolve();
     });
   }
@@ -211,12 +203,8 @@ export class Runtime {
     words: BigInt64Array,
     arrays: readonly ArrayBufferView[],
   ): Promise<void> {
-    this.inFlight = { cancel: new Int32Array(1), arrays: [words, ...arrays] };
-    try {
-      await this.call(copy, this.pool, words, this.threads);
-    } finally {
-      this.inFlight = undefined;
-    }
+    const holding = { cancel: new Int32Array(1), arrays: [words, ...arrays] };
+    await this.call(holding, copy, this.pool, words, this.threads);
   }
 
   private words(task: Task, join: boolean): BigInt64Array {
@@ -232,16 +220,24 @@ export class Runtime {
     return words;
   }
 
-  private call<Arguments extends readonly unknown[], Result>(
+  private async call<Arguments extends readonly unknown[], Result>(
+    holding: InFlight,
     callee: NativeFunction<Arguments, Result>,
     ...args: Arguments
   ): Promise<Result> {
-    return new Promise((resolve, reject) => {
-      callee.async(...args, (error, result) => {
-        if (error === null) resolve(result);
-        else reject(new EngineError(`a call of compiled code failed: ${error.message}`, { cause: error }));
+    this.inFlight = holding;
+    process.on('exit', this.stopAtExit);
+    try {
+      return await new Promise((resolve, reject) => {
+        callee.async(...args, (error, result) => {
+          if (error === null) resolve(result);
+          else reject(new EngineError(`a call of compiled code failed: ${error.message}`, { cause: error }));
+        });
       });
-    });
+    } finally {
+      process.off('exit', this.stopAtExit);
+      this.inFlight = undefined;
+    }
   }
 
   /** `process.exit()` in the middle of a window: the arrays that threads write to are about to go. */
