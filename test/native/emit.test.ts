@@ -101,7 +101,7 @@ describe('where values are made', () => {
     `);
   });
 
-  test('a bias gradient goes down the rows in several vectors, in blocks of about √rows', () => {
+  test('a bias gradient goes down the rows, several rows and vectors at a time', () => {
     const b = new GraphBuilder('emit');
     const root = b.reduceSum(b.input('g', { shape: [100, 32], dtype: 'float32' }), [0]);
     const { kernel } = lowerReduce(fragmentFor(b.finish([root]), 'reduce', [root], { root }), TARGET);
