@@ -55,6 +55,8 @@ export class NativePopulation implements Population {
   private readonly bytes: number;
   private readonly threads: number;
   private memory: Address;
+  /** Known to be so; a particle that has a state keeps one. */
+  private allStarted = false;
   /** What the last window took; of (count, steps) as it was, and for one step of one particle. */
   private last = { count: 0, steps: 0, nanoseconds: Infinity, each: Infinity };
 
@@ -95,7 +97,7 @@ export class NativePopulation implements Population {
   advance(request: ParticleSelection & { readonly steps: number }): Promise<WindowResult> {
     return this.inTurn('advance', async () => {
       const { particles, steps, signal } = request;
-      this.check('advance', particles);
+      const whole = this.check('advance', particles);
       checkSteps(steps);
       const { metrics, driver, runtime } = this.program;
       const m = particles.length;
@@ -113,8 +115,8 @@ export class NativePopulation implements Population {
         nanoseconds = await this.window(native, request, backup);
       }
       this.last = { count: m, steps, nanoseconds, each: nanoseconds / Math.max(1, m * steps) };
-      const { t } = this.table;
-      for (let i = 0; i < m; i++) t[particles[i]] += steps;
+      if (whole) addToAll(this.table.t, steps);
+      else for (let i = 0; i < m; i++) this.table.t[particles[i]] += steps;
       const column = (k: number): Float64Array => native.results.subarray(k * m, (k + 1) * m);
       return {
         lossSum: column(0),
@@ -173,6 +175,7 @@ export class NativePopulation implements Population {
         converted.set(data);
         return converted;
       });
+      this.allStarted = false;
       this.table.load(bundle);
       for (const [leaf, data] of arrays.entries()) await this.transfer(leaf, data, true);
     });
@@ -188,13 +191,17 @@ export class NativePopulation implements Population {
     });
   }
 
-  /** Distinct particles in range that hold a state; quick where they are all of them in order, as in most windows. */
-  private check(call: string, particles: Int32Array): void {
-    const { started } = this.table;
-    const { size } = this;
-    let i = particles.length === size ? 0 : size + 1;
-    while (i < size && particles[i] === i && started[i] === 1) i += 1;
-    if (i !== size) this.table.check(call, particles, true);
+  /**
+   * Whether the particles are all of the population, in order, which is found out quickly.
+   * @throws EngineError unless they are distinct, in range and hold a state.
+   */
+  private check(call: string, particles: Int32Array): boolean {
+    if (particles.length === this.size && ascending(particles)) {
+      this.allStarted ||= !this.table.started.includes(0);
+      if (this.allStarted) return true;
+    }
+    this.table.check(call, particles, true);
+    return false;
   }
 
   /** @throws EngineError for a population that was disposed of. */
@@ -347,6 +354,20 @@ export class NativePopulation implements Population {
     });
     await runtime.leafCopy(words, [data]);
   }
+}
+
+// Loops over particles stand on their own: within an asynchronous function they are optimised late.
+
+/** 0, 1, 2 … */
+function ascending(particles: Int32Array): boolean {
+  const { length } = particles;
+  for (let i = 0; i < length; i++) if (particles[i] !== i) return false;
+  return true;
+}
+
+function addToAll(column: Int32Array, value: number): void {
+  const { length } = column;
+  for (let i = 0; i < length; i++) column[i] += value;
 }
 
 function hostArray({ dtype }: ValueType, length: number): StateArray {

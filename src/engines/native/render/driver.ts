@@ -407,26 +407,38 @@ static void ol_theta_lanes(const struct ol_request *q, struct ol_entries e, floa
       for (int64_t j = 0; j < SIZE; j++) out[j * OL_BLOCK + l] = (float)theta[ol_entry(e, l) * SIZE + j];
     return;
   }
-  const uint32_t *keys = OL_AT(const uint32_t, q->keys);
   for (int64_t first = 0; first < OL_BLOCK; first += OL_LANES) {
-    olu k0, k1;
+    /* Entries of the lanes lie side by side, but for lanes that repeat the last one. */
+    uint32_t keys[2][OL_LANES];
     double scale[OL_LANES];
-    for (int l = 0; l < OL_LANES; l++) {
-      const int64_t entry = ol_entry(e, first + l);
-      k0[l] = keys[2 * entry];
-      k1[l] = keys[2 * entry + 1];
-      scale[l] = (double)OL_AT(const int8_t, q->signs)[entry] * q->sigma;
+    const int64_t entry = e.first + first;
+    if (first + OL_LANES <= e.count) {
+      const uint32_t *words = OL_AT(const uint32_t, q->keys) + 2 * entry;
+      const int8_t *signs = OL_AT(const int8_t, q->signs) + entry;
+      for (int l = 0; l < OL_LANES; l++) keys[0][l] = words[2 * l], keys[1][l] = words[2 * l + 1];
+      for (int l = 0; l < OL_LANES; l++) scale[l] = (double)signs[l] * q->sigma;
+    } else {
+      for (int l = 0; l < OL_LANES; l++) {
+        const int64_t each = ol_entry(e, first + l);
+        keys[0][l] = OL_AT(const uint32_t, q->keys)[2 * each];
+        keys[1][l] = OL_AT(const uint32_t, q->keys)[2 * each + 1];
+        scale[l] = (double)OL_AT(const int8_t, q->signs)[each] * q->sigma;
+      }
     }
+    olu k[2];
+    memcpy(k, keys, sizeof keys);
     for (int64_t j = 0; j < SIZE; j += 2) {
       olu w0, w1;
       olv pair[2];
-      float noise[2][OL_LANES];
-      ol_threefry(k0, k1, ol_splat_u((uint32_t)(j / 2)), ol_splat_u(0), &w0, &w1);
+      float noise[2][OL_LANES], sum[OL_LANES];
+      ol_threefry(k[0], k[1], ol_splat_u((uint32_t)(j / 2)), ol_splat_u(0), &w0, &w1);
       ol_normals(w0, w1, &pair[0], &pair[1]);
       memcpy(noise, pair, sizeof pair);
-      for (int k = 0; k < 2 && j + k < SIZE; k++)
-        for (int l = 0; l < OL_LANES; l++)
-          out[(j + k) * OL_BLOCK + first + l] = (float)(theta[j + k] + scale[l] * (double)noise[k][l]);
+      for (int n = 0; n < 2 && j + n < SIZE; n++) {
+        const double base = theta[j + n];
+        for (int l = 0; l < OL_LANES; l++) sum[l] = (float)(base + scale[l] * (double)noise[n][l]);
+        memcpy(out + (j + n) * OL_BLOCK + first, sum, sizeof sum);
+      }
     }
   }
 }
