@@ -1,25 +1,15 @@
 // The end of a run: which engines it did not test, and the count on a line of its own. OUTERLOOP_REQUIRE (names, separated
 // by commas) turns an engine that is missing, or that there is no such of, into a failed run.
-const optional = require('./support/optional-engines.json');
+const { OPTIONAL_ENGINES, required, skippedEngines } = require('./support/optional-engines');
 
 const BUILT_IN = ['reference', 'tfjs:cpu', 'tfjs:wasm'];
 
-function installed(packageName) {
-  try {
-    require.resolve(packageName);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 module.exports = class {
   constructor() {
-    const missing = Object.keys(optional).filter((name) => !installed(optional[name]));
-    const required = (process.env.OUTERLOOP_REQUIRE ?? '').split(',').filter((name) => name !== '');
-    const known = [...BUILT_IN, ...Object.keys(optional)];
-    this.skipped = missing.filter((name) => !required.includes(name));
-    this.failed = required.filter((name) => missing.includes(name) || !known.includes(name));
+    const missing = Object.keys(OPTIONAL_ENGINES).filter((name) => !OPTIONAL_ENGINES[name]());
+    const known = [...BUILT_IN, ...Object.keys(OPTIONAL_ENGINES)];
+    this.skipped = skippedEngines();
+    this.failed = required().filter((name) => missing.includes(name) || !known.includes(name));
   }
 
   onRunComplete(_contexts, results) {

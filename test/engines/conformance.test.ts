@@ -68,6 +68,9 @@ function numbersOf(result: WindowResult): number[][] {
   return [result.lossSum, result.lastLoss, ...Object.values(result.metricSums)].map((values) => [...values]);
 }
 
+/** Milliseconds that a compiler may take for all programs of an engine on a busy machine. */
+const COMPILING = 300_000;
+
 /** |got − expected| ≤ tolerance·max(1, |expected|), element by element. */
 function expectClose(got: ArrayLike<number>, expected: ArrayLike<number>, tolerance: number): void {
   expect(got.length).toBe(expected.length);
@@ -88,7 +91,7 @@ function normal(b: GraphBuilder, shape: Shape, word: number): ValueId {
   });
 }
 
-describe.each(ENGINES)('$name', ({ open, exact, independent }) => {
+describe.each(ENGINES)('$name', ({ open, exact, independent, compiled }) => {
   let engine: GraphEngine;
   let reference: GraphEngine;
   const programs: Record<string, UnrollProgram> = {};
@@ -96,7 +99,7 @@ describe.each(ENGINES)('$name', ({ open, exact, independent }) => {
     engine = await open();
     reference = await REFERENCE.open();
     for (const [name, { traced }] of Object.entries(CASES)) programs[name] = await engine.compileTraced(traced);
-  });
+  }, COMPILING);
   afterAll(async () => {
     for (const program of Object.values(programs)) await program.dispose();
     await engine.dispose();
@@ -150,7 +153,12 @@ describe.each(ENGINES)('$name', ({ open, exact, independent }) => {
         result.lossSum.forEach((loss, i) => (sum[i] += loss));
         last = Float64Array.from(result.lastLoss);
       }
-      expect([...sum]).toEqual([...expected.lossSum]);
+      if (compiled === true) {
+        // Sums of at most ten float32 losses, all positive, made in float32.
+        sum.forEach((loss, i) =>
+          expect(Math.abs(loss - expected.lossSum[i])).toBeLessThanOrEqual(10 * 2 ** -24 * loss),
+        );
+      } else expect([...sum]).toEqual([...expected.lossSum]);
       expect([...last]).toEqual([...expected.lastLoss]);
       expect(await cut.save()).toEqual(await whole.save());
     });
@@ -381,7 +389,12 @@ describe.each(ENGINES)('$name', ({ open, exact, independent }) => {
       fillNormals([KEYS[2 * i], KEYS[2 * i + 1]], noise);
       for (const j of [0, 1]) expected[j] += weights[i] * noise[j];
     }
-    expect([...(await programs.lorenz.combine(KEYS, weights))]).toEqual(expected);
+    const got = [...(await programs.lorenz.combine(KEYS, weights))];
+    if (compiled === true) {
+      // Noise in float32: each number is within 5e-7 of the host's (docs/native-math.md).
+      const bound = 5e-7 * weights.reduce((sum, weight) => sum + Math.abs(weight), 0);
+      got.forEach((x, j) => expect(Math.abs(x - expected[j])).toBeLessThanOrEqual(bound));
+    } else expect(got).toEqual(expected);
     await expect(programs.lorenz.combine(KEYS, Float64Array.of(1))).rejects.toThrow('expected 2 numbers, got 12');
   });
 
@@ -422,10 +435,14 @@ describe.each(ENGINES)('$name', ({ open, exact, independent }) => {
     const population = await started(programs.lorenz, theta, 2);
     let turns = 0;
     const timer = setInterval(() => (turns += 1), 1);
-    const start = Date.now();
     const particles = Int32Array.of(0, 1);
-    while (Date.now() - start < 300) {
-      await population.advance({ particles, perturbation: { form: 'none', theta }, steps: 400 });
+    // Windows of twice as many steps each time, until one takes long.
+    let steps = 400;
+    for (let milliseconds = 0; milliseconds < 150; steps *= 2) {
+      const start = Date.now();
+      turns = 0;
+      await population.advance({ particles, perturbation: { form: 'none', theta }, steps });
+      milliseconds = Date.now() - start;
     }
     clearInterval(timer);
     expect(turns).toBeGreaterThanOrEqual(2);

@@ -590,7 +590,7 @@ describe.each(ENGINES)('$name', ({ name, open, exact, smallIntegers }) => {
   let engine: GraphEngine;
   beforeAll(async () => {
     engine = await open();
-  }, 20_000);
+  }, 300_000);
 
   const groups = [...new Set(CASES.map(({ op }) => op))].map((op) => ({ op, cases: CASES.filter((c) => c.op === op) }));
   test.each(groups)('$op', async ({ cases }) => {

@@ -3,7 +3,8 @@
  * end, unless OUTERLOOP_REQUIRE (names, separated by commas) asks for it: then its tests and the run fail.
  */
 import { createEngine, TfjsEngine, type GraphEngine } from '../../src/engines';
-import optionalPackages from './optional-engines.json';
+import { NativeEngine } from '../../src/engines/native/engine';
+import { skippedEngines } from './optional-engines';
 
 export interface EngineUnderTest {
   readonly name: string;
@@ -12,6 +13,8 @@ export interface EngineUnderTest {
   readonly exact: boolean;
   /** A particle's bits do not depend on which other particles a call names. */
   readonly independent: boolean;
+  /** Draws its noise, and may sum a window's losses, in float32. */
+  readonly compiled?: boolean;
   /** int32 kernels that compute in float32: integers are exact below 2²⁴ only. */
   readonly smallIntegers?: boolean;
 }
@@ -21,27 +24,27 @@ function named(name: string, properties: { readonly exact?: boolean; readonly in
   return { name, exact, independent, open: async () => (await createEngine(name)).engine };
 }
 
-/** Optional engines and the package that each needs. */
-const OPTIONAL = [
-  // TensorFlow splits products by the number of rows, so that sums of other lengths are formed.
-  { engine: named('tfjs:node', { independent: false }), package: optionalPackages['tfjs:node'] },
-  { engine: named('tfjs:node-gpu', { independent: false }), package: optionalPackages['tfjs:node-gpu'] },
-] as const;
+/**
+ * Windows compiled for this machine, as it comes and with every choice that a machine, a variable or a cost rule could
+ * make otherwise.
+ */
+const NATIVE: readonly EngineUnderTest[] = [
+  { ...named('native'), compiled: true },
+  compiled('native, particle-major', { OUTERLOOP_NATIVE_MODE: 'particle-major' }),
+  compiled('native, AVX2', { OUTERLOOP_NATIVE_ISA: 'avx2' }),
+];
 
-const required = (process.env.OUTERLOOP_REQUIRE ?? '').split(',').filter((name) => name !== '');
-
-function installed(packageName: string): boolean {
-  try {
-    require.resolve(packageName);
-    return true;
-  } catch {
-    return false;
-  }
+function compiled(name: string, environment: Readonly<Record<string, string>>): EngineUnderTest {
+  const open = (): Promise<GraphEngine> => NativeEngine.open({ environment: { ...process.env, ...environment } });
+  return { name, exact: false, independent: true, compiled: true, open };
 }
 
-const SKIPPED_ENGINES: readonly string[] = OPTIONAL.filter(
-  (row) => !installed(row.package) && !required.includes(row.engine.name),
-).map((row) => row.engine.name);
+const OPTIONAL: Readonly<Record<string, readonly EngineUnderTest[]>> = {
+  native: NATIVE,
+  // TensorFlow splits products by the number of rows, so that sums of other lengths are formed.
+  'tfjs:node': [named('tfjs:node', { independent: false })],
+  'tfjs:node-gpu': [named('tfjs:node-gpu', { independent: false })],
+};
 
 /** The cpu backend as if its memory were a GPU's: the calls that tfjs:node and GPUs get, on every machine. */
 const OPAQUE: EngineUnderTest = {
@@ -58,5 +61,7 @@ export const ENGINES: readonly EngineUnderTest[] = [
   named('tfjs:cpu'),
   OPAQUE,
   named('tfjs:wasm'),
-  ...OPTIONAL.map((row) => row.engine).filter(({ name }) => !SKIPPED_ENGINES.includes(name)),
+  ...Object.keys(OPTIONAL)
+    .filter((name) => !skippedEngines().includes(name))
+    .flatMap((name) => OPTIONAL[name]),
 ];

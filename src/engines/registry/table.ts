@@ -1,9 +1,11 @@
 /** Every engine that there is, fastest first. An engine is one row. */
 import * as tf from '@tensorflow/tfjs';
 import { EngineUnavailableError } from '../../contracts';
+import { describeNative } from '../native/describe';
+import { NativeEngine } from '../native/engine';
 import { ReferenceEngine } from '../reference/engine';
 import type { GraphEngine } from '../shared/engine';
-import type { EngineOptions } from '../shared/options';
+import { nativeDetails, type EngineOptions } from '../shared/options';
 import { TfjsEngine } from '../tfjs/engine';
 
 /** Loads an optional package by name; rejects if it is not installed. */
@@ -86,6 +88,13 @@ async function openBackend(name: string, backendName: string): Promise<TfjsEngin
 
 export const ENGINE_TABLE: readonly EngineRow[] = [
   nodeRow('tfjs:node-gpu', '@tensorflow/tfjs-node-gpu', true),
+  {
+    name: 'native',
+    description: "whole windows compiled by the machine's C compiler, all cores",
+    chosenBy: ['auto'],
+    open: (_load, options) => NativeEngine.open(options),
+    details: async () => nativeDetails(await describeNative()),
+  },
   nodeRow('tfjs:node', '@tensorflow/tfjs-node', false),
   {
     name: 'tfjs:wasm',
