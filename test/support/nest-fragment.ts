@@ -146,7 +146,8 @@ function unpack(layout: Layout, buffer: NestBuffer): number[] {
   const inside = new Set(elements);
   const poison = bufferFor({ ...layout, shape: [1], strides: [0] }, 'float32')[0];
   buffer.forEach((x, at) => {
-    if (!inside.has(at) && Math.fround(x) !== Math.fround(poison)) throw new Error(`padding was written at ${at}: ${x}`);
+    if (!inside.has(at) && Math.fround(x) !== Math.fround(poison))
+      throw new Error(`padding was written at ${at}: ${x}`);
   });
   return elements.map((at) => buffer[at]);
 }
@@ -190,7 +191,7 @@ export function runFragment(fragment: Fragment, values: readonly Value[], run: F
   );
 }
 
-/** NaN equals NaN, zeros differ by sign only if `signs`, and other numbers agree to `tolerance` relative to 1 + |x|. */
+/** NaN equals NaN, zeros and infinities have signs, and other numbers agree to `tolerance` relative to 1 + |x|. */
 export function disagreement(
   got: readonly number[],
   expected: ArrayLike<number>,
@@ -199,8 +200,8 @@ export function disagreement(
   if (got.length !== expected.length) return `${got.length} elements for ${expected.length}`;
   for (let i = 0; i < got.length; i++) {
     const [x, y] = [got[i], expected[i]];
-    if (Object.is(x, y) || x === y) continue;
-    if (!(Math.abs(x - y) <= tolerance * (1 + Math.abs(y)))) return `element ${i}: got ${x}, expected ${y}`;
+    const close = y !== 0 && Number.isFinite(y) && Math.abs(x - y) <= tolerance * (1 + Math.abs(y));
+    if (!close && !Object.is(x, y)) return `element ${i}: got ${x}, expected ${y}`;
   }
   return undefined;
 }

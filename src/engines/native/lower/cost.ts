@@ -28,8 +28,9 @@ function access(memory: MemoryType, lanes: number, stride: number, partial: bool
   return lanes * 0.75 + (partial ? 1 : 0);
 }
 
-function costOfExpr(expr: Expr, { lanes }: Target): number {
-  const of = (part: Expr): number => costOfExpr(part, { lanes, registers: 32 });
+function costOfExpr(expr: Expr, target: Target): number {
+  const { lanes } = target;
+  const of = (part: Expr): number => costOfExpr(part, target);
   switch (expr.kind) {
     case 'literal':
     case 'read':

@@ -22,13 +22,13 @@ export function lowerMap(fragment: Fragment, target: Target): Lowered {
   const regions = regionsOf(fragment, domainOf(shape), visit);
   const extents = extentsOf(regions.map(({ domain }) => domain));
   const frame = new Frame(fragment, target, extents);
-  for (const region of regions) {
+  if (regions.length === 1) {
     const scalar = new Frame(fragment, target, extents);
-    writeMap(scalar, region, undefined);
+    writeMap(scalar, regions[0], undefined);
     const blocks = scalar.head.length === 0 ? transposed(scalar.body, target, scalar.names) : undefined;
-    if (regions.length === 1 && blocks !== undefined) return scalar.finish([], blocks);
-    writeMap(frame, region, cheapestLanes(fragment, target, region));
+    if (blocks !== undefined) return scalar.finish([], blocks);
   }
+  for (const region of regions) writeMap(frame, region, cheapestLanes(fragment, target, region));
   return frame.finish();
 }
 
