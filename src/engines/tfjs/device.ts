@@ -4,7 +4,7 @@
  * and `wasm` is the host's own, so that host loops may stand in for a kernel; any other is opaque.
  */
 import * as tf from '@tensorflow/tfjs';
-import { EngineError } from '../../contracts';
+import { EngineError, type DataTable } from '../../contracts';
 import type { DType, Shape } from '../../graph/ir';
 
 export type DataId = tf.TensorInfo['dataId'];
@@ -46,6 +46,23 @@ export interface Device {
   readonly backend: tf.KernelBackend;
   readonly memory?: HostMemory;
   readonly products?: ProductViews;
+  /** Where tables lie: once for all graphs and programs that use them, until the last of these frees its own. */
+  readonly tables: WeakMap<DataTable, DataId>;
+}
+
+/** A table's data, to be freed like any other. Bytes lie as int32: no backend stores them. */
+export function tableData({ backend, tables }: Device, table: DataTable, shape: Shape): DataId {
+  const known = tables.get(table);
+  if (known !== undefined && backend.refCount(known) > 0) {
+    backend.incRef(known);
+    return known;
+  }
+  const { values } = table;
+  // A copy of floats: the cpu backend would keep, and hand out, the table's own array.
+  const data = values instanceof Uint8Array ? Int32Array.from(values) : values.slice();
+  const dataId = backend.write(data, [...shape], deviceType(table.dtype));
+  tables.set(table, dataId);
+  return dataId;
 }
 
 /** Fields of TensorFlow.js' cpu backend that its types do not show. */
@@ -143,13 +160,14 @@ export async function openDevice(backendName: string, options: { readonly memory
   }
   const backend = started ? (tf.findBackend(backendName) as tf.KernelBackend | null) : null;
   if (backend === null) throw new EngineError(`TensorFlow.js could not start its backend "${backendName}".`);
-  if (options.memory === 'opaque') return { backendName, backend };
-  if (backendName === 'cpu') return { backendName, backend, memory: new CpuMemory(backend) };
+  const device = { backendName, backend, tables: new WeakMap<DataTable, DataId>() };
+  if (options.memory === 'opaque') return device;
+  if (backendName === 'cpu') return { ...device, memory: new CpuMemory(backend) };
   if (backendName === 'wasm') {
     const memory = new WasmMemory(backend);
-    return { backendName, backend, memory, products: memory };
+    return { ...device, memory, products: memory };
   }
-  return { backendName, backend };
+  return device;
 }
 
 /** Fields of TensorFlow.js' Node backends that their types do not show. */

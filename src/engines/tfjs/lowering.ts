@@ -9,6 +9,7 @@
  * window, the rest each step.
  */
 import type * as tf from '@tensorflow/tfjs';
+import type { DataTable } from '../../contracts';
 import { sameShape, sizeOf, type Graph, type Shape, type ValueId } from '../../graph/ir';
 import type { Drawer } from '../shared/draws';
 import {
@@ -72,7 +73,7 @@ export class Lowering {
   readonly buffers: BufferInfo[] = [];
   readonly instructions: Instruction[] = [];
   /** Constants by buffer, uploaded before the first run. */
-  readonly constants = new Map<number, { data: HostArray; shape: Shape; dtype: DeviceType }>();
+  readonly constants = new Map<number, { data: HostArray | DataTable; shape: Shape; dtype: DeviceType }>();
   private readonly memo = new Map<string, Value>();
 
   constructor(
@@ -109,7 +110,7 @@ export class Lowering {
     return this.valueOf(this.addBuffer(stage, result, true, made), result);
   }
 
-  constant(data: HostArray, shape: Shape, dtype: DeviceType): Value {
+  constant(data: HostArray | DataTable, shape: Shape, dtype: DeviceType): Value {
     const result = { shape, dtype, batched: false };
     const buffer = this.addBuffer(STAGES.fixed, result, false);
     this.constants.set(buffer, { data, shape, dtype });

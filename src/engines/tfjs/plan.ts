@@ -2,7 +2,7 @@
 import { EngineError, OuterloopError } from '../../contracts';
 import type { Graph, Shape, ValueId } from '../../graph/ir';
 import type { Drawer } from '../shared/draws';
-import { deviceType, type DataId, type Device, type DeviceType } from './device';
+import { deviceType, tableData, type DataId, type Device, type DeviceType } from './device';
 import { findTableGathers, type TableGathers } from './fusion';
 import { Lowering, STAGES, type Frame, type Instruction, type Stage, type Value } from './lowering';
 import { lowerNode } from './rules';
@@ -95,8 +95,10 @@ function execute(device: Device, scheduled: readonly Scheduled[], frame: Frame):
 
 function upload(device: Device, l: Lowering, data: (DataId | undefined)[]): void {
   for (const [buffer, { data: values, shape, dtype }] of l.constants) {
-    // A copy: the cpu backend would keep, and hand out, the graph's own array.
-    data[buffer] = device.backend.write(values.slice(), [...shape], dtype);
+    data[buffer] = ArrayBuffer.isView(values)
+      ? // A copy: the cpu backend would keep, and hand out, the graph's own array.
+        device.backend.write(values.slice(), [...shape], dtype)
+      : tableData(device, values, shape);
   }
 }
 

@@ -15,11 +15,9 @@ const constant: Rule<'constant'> = (l, node) => {
   return l.constant(data, shape, dtype);
 };
 
-/** uint8 rows lie in int32: no backend stores bytes. */
 const table: Rule<'table'> = (l, node) => {
   const { table: resident } = node.attributes;
-  const data = resident.values instanceof Uint8Array ? Int32Array.from(resident.values) : resident.values;
-  return l.constant(data, node.type.shape, deviceType(resident.dtype));
+  return l.constant(resident, node.type.shape, deviceType(resident.dtype));
 };
 
 const iota: Rule<'iota'> = (l, node) => {
