@@ -217,6 +217,11 @@ export class Evaluator {
     }
   }
 
+  /** The one node that reads this one, once; undefined if there are others, or if the value is an output. */
+  onlyReader(id: ValueId): ValueId | undefined {
+    return this.uses[id] === 1 ? this.consumers[id][0] : undefined;
+  }
+
   /** An elementwise op that is read once, at the coordinates that its reader is computed at. */
   private isInlined(id: ValueId): boolean {
     if (!isElementwise(this.node(id).op) || this.uses[id] !== 1 || this.consumers[id].length === 0) return false;
@@ -399,15 +404,13 @@ export class Evaluator {
     const lead = at.slice(0, rank - 2);
     const [i, j] = [at[rank - 2], at[rank - 1]];
     const inner = this.shape(a)[transposeA ? rank - 2 : rank - 1];
-    let sum: Ref | undefined;
-    for (let k = 0; k < inner; k++) {
+    const products = Array.from({ length: inner }, (_, k) => {
       const c = indexOf(k);
       const left = this.value(a, [...lead, ...(transposeA ? [c, i] : [i, c])]);
       const right = this.value(b, [...lead, ...(transposeB ? [j, c] : [c, j])]);
-      const product = this.dag.binary('mul', left, right);
-      sum = sum === undefined ? product : this.dag.binary('add', sum, product);
-    }
-    return sum ?? this.dag.literal('f32', 0);
+      return this.dag.binary('mul', left, right);
+    });
+    return this.tiles.sum(products, 'f32');
   }
 
   /** Element [row, …at] of an operand whose row is known at run time; clamped. */
@@ -486,4 +489,10 @@ export function unflatten(shape: readonly number[], position: number): Index[] {
 /** Coordinates of all elements, in row-major order. */
 export function allCoordinates(shape: readonly number[]): Index[][] {
   return Array.from({ length: sizeOf(shape) }, (_, position) => unflatten(shape, position));
+}
+
+/** True if the shapes differ by axes of extent 1 only. */
+export function sameButForOnes(a: readonly number[], b: readonly number[]): boolean {
+  const [x, y] = [a, b].map((shape) => shape.filter((extent) => extent !== 1));
+  return x.length === y.length && x.every((extent, i) => extent === y[i]);
 }

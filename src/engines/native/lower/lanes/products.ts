@@ -2,8 +2,8 @@
 import type { NodeOf, ValueId } from '../../../../graph/ir';
 import { index as indexOf, shiftIndex } from '../../nest/builder';
 import type { Expr, Index, Statement } from '../../nest/ir';
-import type { Ref } from './dag';
-import { flat, type Evaluator } from './evaluate';
+import type { Reader, Ref } from './dag';
+import { flat, sameButForOnes, type Evaluator } from './evaluate';
 import type { Home } from './home';
 
 function productNode(evaluator: Evaluator, id: ValueId): NodeOf<'matmul'> {
@@ -39,7 +39,13 @@ export function writeProduct(evaluator: Evaluator, product: ValueId, target: Val
   const across = alongRows ? rank - 1 : rank - 2;
   const extent = shape[along];
   const limit = Math.max(1, Math.floor((evaluator.options.registers - dag.vectors - 1) / dag.vectors));
-  const block = Math.ceil(extent / Math.ceil(extent / Math.min(limit, extent)));
+  // Blocks of two sizes that differ by one: a last block of few outputs would wait for its own sums.
+  const blocks = Math.ceil(extent / limit);
+  const block = Math.floor(extent / blocks);
+  const larger = extent - blocks * block;
+
+  const addend = product === target ? undefined : findAddend(evaluator, product);
+  const known = addend?.sum ?? product;
 
   tiles.over([...shape.slice(0, rank - 2), shape[across]], (outer) => {
     const tile = (start: Index, outputs: number): void => {
@@ -49,26 +55,53 @@ export function writeProduct(evaluator: Evaluator, product: ValueId, target: Val
         at[along] = shiftIndex(start, o);
         return at;
       });
-      const sums = accumulate(evaluator, node, product, places);
-      places.forEach((at, o) => evaluator.define(product, at, sums[o]));
+      const sumAt = (at: readonly Index[]): Index[] => squeeze(shape, at, evaluator.shape(known));
+      const starts = places.map((at) => (addend === undefined ? undefined : evaluator.value(addend.start, sumAt(at))));
+      const sums = accumulate(evaluator, node, product, places, starts);
+      places.forEach((at, o) => evaluator.define(known, sumAt(at), sums[o]));
       for (const at of places) {
-        const there = product === target ? at : squeeze(shape, at, evaluator.shape(target));
-        const value = product === target ? evaluator.value(product, at) : evaluator.compute(target, there);
+        const there = squeeze(shape, at, evaluator.shape(target));
+        const value = known === target ? evaluator.value(target, there) : evaluator.compute(target, there);
         tiles.store(home, flat(evaluator.shape(target), there), value);
       }
     };
-    const whole = Math.floor(extent / block) * block;
-    dag.loop(whole, block, (start) => evaluator.within(() => tile(start, block)), { attached: true });
-    if (extent > whole) evaluator.within(() => tile(indexOf(whole), extent - whole));
+    const run = (outputs: number, count: number, first: number): void =>
+      void dag.loop(
+        count * outputs,
+        outputs,
+        (start) => evaluator.within(() => tile(shiftIndex(start, first), outputs)),
+        { attached: true },
+      );
+    run(block + 1, larger, 0);
+    run(block, blocks - larger, larger * (block + 1));
   });
 }
 
-/** Σₖ a·b at some places of the result; gives the sums. */
+/** What all lanes share and is added to the product, and nothing else is done with it: the sums start from it. */
+function findAddend(
+  evaluator: Evaluator,
+  product: ValueId,
+): { readonly sum: ValueId; readonly start: ValueId } | undefined {
+  let below = product;
+  let reader = evaluator.onlyReader(product);
+  while (reader !== undefined && evaluator.node(reader).op === 'reshape') {
+    below = reader;
+    reader = evaluator.onlyReader(reader);
+  }
+  if (reader === undefined || evaluator.node(reader).op !== 'add') return undefined;
+  const [a, b] = evaluator.node(reader).inputs;
+  const start = a === below ? b : a;
+  const same = sameButForOnes(evaluator.shape(product), evaluator.shape(reader));
+  return evaluator.varying(start) || !same ? undefined : { sum: reader, start };
+}
+
+/** start + Σₖ a·b at some places of the result; gives the sums. */
 function accumulate(
   evaluator: Evaluator,
   node: NodeOf<'matmul'>,
   product: ValueId,
   places: readonly (readonly Index[])[],
+  starts: readonly (Ref | undefined)[],
 ): readonly Ref[] {
   const { dag } = evaluator;
   const { transposeA, transposeB } = node.attributes;
@@ -77,7 +110,13 @@ function accumulate(
   const copies = width === 'vector' ? dag.vectors : 1;
   const sums = places.map(() => Array.from({ length: copies }, () => dag.names.fresh('a')));
   const zero: Expr = { kind: 'literal', type: 'f32', value: 0 };
-  const before: readonly Statement[] = sums.flat().map((name) => ({ kind: 'var' as const, name, value: zero, width }));
+  const before = (read: Reader): readonly Statement[] =>
+    sums.flatMap((names, o) =>
+      names.map((name, u) => {
+        const start = starts[o];
+        return { kind: 'var', name, value: start === undefined ? zero : read(start, u), width };
+      }),
+    );
   const block = dag.loop(
     innerSize(evaluator, node),
     1,
@@ -95,7 +134,7 @@ function accumulate(
         );
       });
     },
-    { attached: true, before: () => before },
+    { attached: true, before, args: starts.filter((start) => start !== undefined) },
   );
   return sums.map((names) => dag.variable((u) => names[u], 'f32', width, dag.current, [block]));
 }

@@ -99,7 +99,10 @@ class RowsLowering {
   private vectors(): number {
     if (this.options.vectors !== undefined) return this.options.vectors;
     const { graph } = this.row;
-    if (graph.nodes.some((node) => node.op === 'matmul' && operationsOf(graph, node) > UNROLL_PRODUCT)) return 3;
+    if (graph.nodes.some((node) => node.op === 'matmul' && operationsOf(graph, node) > UNROLL_PRODUCT)) {
+      // Register tiles of 8 outputs × 3 vectors, or 6 × 2: fewer loads a product than with any other number of vectors.
+      return this.target.registers === 32 ? 3 : 2;
+    }
     const operations = operationsOfGraph(graph);
     return operations <= 48 ? 4 : operations <= 160 ? 2 : 1;
   }

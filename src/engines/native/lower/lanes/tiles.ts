@@ -4,7 +4,7 @@ import { rowMajorStrides } from '../../../../graph/interpreter/indexing';
 import { addIndex, index as indexOf, scaleIndex, shiftIndex, variableIndex } from '../../nest/builder';
 import type { BinaryOp, Expr, Index, RegisterType, Statement } from '../../nest/ir';
 import type { Ref } from './dag';
-import { allCoordinates, flat, isElementwise, registerType, type Evaluator } from './evaluate';
+import { allCoordinates, flat, isElementwise, registerType, sameButForOnes, type Evaluator } from './evaluate';
 import { loadHome, type Home } from './home';
 import { isUnrolledProduct, writeProduct } from './products';
 import { drawPair } from './random';
@@ -270,7 +270,7 @@ export class Tiles {
   }
 
   /** Four chains for many numbers, so that none waits for another. */
-  private sum(values: readonly Ref[], type: RegisterType): Ref {
+  sum(values: readonly Ref[], type: RegisterType): Ref {
     const { dag } = this.evaluator;
     if (values.length === 0) return dag.literal(type, 0);
     const chains = values.length >= 16 ? 4 : 1;
@@ -366,9 +366,4 @@ function findStep(op: 'gt' | 'lt', best: Expr, place: string, value: Expr, posit
     { kind: 'set', name: place, value: { kind: 'select', condition: better, a: position, b: old } },
     { kind: 'set', name: best.name, value: { kind: 'select', condition: better, a: value, b: best } },
   ];
-}
-
-function sameButForOnes(a: readonly number[], b: readonly number[]): boolean {
-  const [x, y] = [a, b].map((shape) => shape.filter((extent) => extent !== 1));
-  return x.length === y.length && x.every((extent, i) => extent === y[i]);
 }
