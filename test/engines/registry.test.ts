@@ -1,6 +1,10 @@
 import * as tf from '@tensorflow/tfjs';
 import { EngineUnavailableError, UnknownNameError } from '../../src/contracts';
 import { createEngine, ENGINE_NAMES, probeEngines, type LoadPackage } from '../../src/engines';
+import { OPTIONAL_ENGINES } from '../support/optional-engines';
+
+/** Whether there is a C compiler. */
+const hasNative = OPTIONAL_ENGINES.native();
 
 /** A machine on which no optional package is installed, whatever this one has. */
 const bare: LoadPackage = (name) => Promise.reject(new Error(`Cannot find module '${name}'\nRequire stack: …`));
@@ -10,10 +14,14 @@ const stranger: LoadPackage = () => Promise.resolve({});
 
 test('auto takes the first of the table that runs, and says what was passed over', async () => {
   const { engine, reason } = await createEngine('auto', bare);
-  expect(engine.name).toBe('tfjs:wasm');
-  expect(reason).toBe('auto: the fastest engine that runs here (not available: tfjs:node-gpu, tfjs:node)');
-  expect((await createEngine('tfjs', bare)).engine.name).toBe('tfjs:wasm');
-  expect([...engine.capabilities]).toEqual(['forward']);
+  const [name, missing] = hasNative ? ['native', 'tfjs:node-gpu'] : ['tfjs:wasm', 'tfjs:node-gpu, native, tfjs:node'];
+  expect(engine.name).toBe(name);
+  expect(reason).toBe(`auto: the fastest engine that runs here (not available: ${missing})`);
+  expect(engine.capabilities.has('forward')).toBe(true);
+  await engine.dispose();
+  const tfjs = await createEngine('tfjs', bare);
+  expect(tfjs.engine.name).toBe('tfjs:wasm');
+  expect(tfjs.reason).toBe('tfjs: the fastest engine that runs here (not available: tfjs:node-gpu, tfjs:node)');
 });
 
 test.each(['reference', 'tfjs:cpu', 'tfjs:wasm'])('%s is what was asked for', async (name) => {
@@ -60,10 +68,13 @@ test('probing lists every engine with what is missing, and leaves the active bac
   expect(tf.getBackend()).toBe(active);
   expect(probes.map(({ name, available }) => [name, available])).toEqual([
     ['tfjs:node-gpu', false],
+    ['native', hasNative],
     ['tfjs:node', false],
     ['tfjs:wasm', true],
     ['tfjs:cpu', true],
     ['reference', true],
   ]);
   for (const { available, reason } of probes) expect(reason === '').toBe(available);
+  const details = probes.find(({ name }) => name === 'native')?.details;
+  expect(Object.keys(details ?? {})).toEqual(['compiler', 'instructions', 'threads', 'cache']);
 });
