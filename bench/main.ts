@@ -81,26 +81,20 @@ async function findPeers(options: Options, log: (line: string) => void): Promise
   };
 }
 
-async function timings(name: string, options: HarnessOptions): Promise<Timing[]> {
-  switch (name) {
-    case 'outer':
-      return timeOuter(options);
-    case 'compile':
-      return timeCompile(options);
-    case 'threads':
-      return timeThreads(options);
-    case 'curves':
-      return timeCurves(options);
-    case 'tfjs-overhead':
-      return timeOverhead(options);
-    case 'tfjs-forms':
-      return timeProductForms(options);
-    default: {
-      const rows: Timing[] = [];
-      for (const [index, benchCase] of WINDOW_CASES.entries()) {
-        if (benchCase.name === name) rows.push(...(await timeWindows(index, options)));
-      }
-      return rows;
+/** Rows of a case as they come, a problem and a size at a time. */
+async function* timings(name: string, options: HarnessOptions): AsyncGenerator<readonly Timing[]> {
+  const whole: Readonly<Record<string, (options: HarnessOptions) => Promise<readonly Timing[]>>> = {
+    compile: timeCompile,
+    threads: timeThreads,
+    curves: timeCurves,
+    'tfjs-overhead': timeOverhead,
+    'tfjs-forms': timeProductForms,
+  };
+  if (name === 'outer') yield* timeOuter(options);
+  else if (name in whole) yield await whole[name](options);
+  else {
+    for (const [index, benchCase] of WINDOW_CASES.entries()) {
+      if (benchCase.name === name) yield await timeWindows(index, options);
     }
   }
 }
@@ -178,14 +172,15 @@ async function main(cases: readonly string[], options: Options): Promise<void> {
   const all: Timing[] = [];
   const loadBefore = loadavg()[1];
   for (const name of cases.length > 0 ? cases : CASE_NAMES) {
-    const rows = await timings(name, harness);
-    all.push(...rows);
-    // After each case: an interrupted bench keeps what it has.
-    if (options.save !== undefined) await save(options.save, loadBefore, all);
-    if (options.json) rows.forEach((timing) => console.log(JSON.stringify(timing)));
-    else {
-      const { cases: own, tfjs } = tablesOf(rows);
-      for (const { title, head, rows: lines } of [...own, ...tfjs]) print(title, head, lines);
+    for await (const rows of timings(name, harness)) {
+      all.push(...rows);
+      // At once: an interrupted bench keeps what it has.
+      if (options.save !== undefined) await save(options.save, loadBefore, all);
+      if (options.json) rows.forEach((timing) => console.log(JSON.stringify(timing)));
+      else {
+        const { cases: own, tfjs } = tablesOf(rows);
+        for (const { title, head, rows: lines } of [...own, ...tfjs]) print(title, head, lines);
+      }
     }
   }
   const judged = verdicts(all).filter(({ met }) => met !== undefined);

@@ -18,12 +18,16 @@ import {
   type OverheadTiming,
 } from './timings';
 
-/** Whole outer iterations, engines and JAX taking turns. */
-export async function timeOuter(options: HarnessOptions): Promise<OuterTiming[]> {
-  const { engines, peers, rounds, log } = options;
-  const timings: OuterTiming[] = [];
+/**
+ * Whole outer iterations, a problem at a time, the engine and JAX taking turns. Native where it runs: the burn-in alone
+ * takes the slower engines minutes.
+ */
+export async function* timeOuter(options: HarnessOptions): AsyncGenerator<OuterTiming[]> {
+  const { peers, rounds, log } = options;
+  const engines = options.engines.includes('native') ? ['native'] : options.engines.slice(0, 1);
   for (const [index, { name, jax }] of OUTER_CASES.entries()) {
     log(`outer iterations of ${name}`);
+    const timings: OuterTiming[] = [];
     const ours = engines.map((engine) => new EngineProcess(engine));
     const theirs = peers.jax ? Object.entries(jax).map(([peer, work]) => new JaxCandidate(peer, work)) : [];
     try {
@@ -62,8 +66,8 @@ export async function timeOuter(options: HarnessOptions): Promise<OuterTiming[]>
     } finally {
       for (const one of [...ours, ...theirs]) one.close();
     }
+    yield timings;
   }
-  return timings;
 }
 
 /** Compiling the main case: with nothing kept, with what another process has kept, and loading alone; JAX's beside it. */
