@@ -2,7 +2,8 @@
 import { GraphBuilder } from '../../src/graph/builder';
 import { sizeOf, type ValueId } from '../../src/graph/ir';
 import type { Fragment } from '../../src/engines/native/lower/fragment';
-import type { MemoryType } from '../../src/engines/native/nest/ir';
+import { lowerProduct, type ProductPlan } from '../../src/engines/native/lower/product';
+import type { Kernel, MemoryType, Target } from '../../src/engines/native/nest/ir';
 import type { Layout } from '../../src/engines/native/plan/program';
 import { normals } from '../../src/random';
 
@@ -43,6 +44,7 @@ export interface Placed {
 }
 
 export interface ProductProblem {
+  readonly name: string;
   readonly fragment: Fragment;
   /** Operands, and stores that do not lie where an operand lies. */
   readonly values: Map<ValueId, Placed>;
@@ -72,7 +74,7 @@ function strideOf(shape: readonly number[], lie: Lie): { strides: number[]; leng
 }
 
 /** Offsets of the elements of a layout in row-major order. */
-export function offsetsOf({ layout }: Placed): number[] {
+function offsetsOf({ layout }: Placed): number[] {
   let offsets = [0];
   layout.shape.forEach((extent, axis) => {
     offsets = offsets.flatMap((at) => Array.from({ length: extent }, (_, i) => at + i * layout.strides[axis]));
@@ -95,7 +97,7 @@ function place(shape: readonly number[], lie: Lie, memory: MemoryType, data?: Ar
 }
 
 /** Whether all gaps are as they were filled. */
-export function paddingKept(placed: Placed): boolean {
+function paddingKept(placed: Placed): boolean {
   const used = new Set(offsetsOf(placed));
   const bits =
     placed.memory instanceof Float32Array ? new Int32Array(placed.memory.buffer) : (placed.memory as ArrayLike<number>);
@@ -103,7 +105,7 @@ export function paddingKept(placed: Placed): boolean {
 }
 
 /** Elements in row-major order. */
-export function elementsOf(placed: Placed): number[] {
+function elementsOf(placed: Placed): number[] {
   return offsetsOf(placed).map((at) => placed.memory[at]);
 }
 
@@ -242,9 +244,73 @@ export function productProblem(of: ProductCase): ProductProblem {
     }
   }
   const layouts = new Map([...values].map(([id, { layout }]) => [id, layout]));
-  return {
-    fragment: { kind: 'product', graph: graph.finish(stores), root, members, layouts, stores },
-    values,
-    expected,
+  const fragment: Fragment = { kind: 'product', graph: graph.finish(stores), root, members, layouts, stores };
+  return { name: productName(of), fragment, values, expected };
+}
+
+const SIZES = [1, 2, 3, 5, 10, 15, 16, 17, 33, 100];
+export const LIES: readonly Lie[] = ['dense', 'padded', 'transposed', 'spread'];
+const EPILOGUES: readonly EpilogueName[] = ['none', 'bias-relu', 'momentum', 'gate', 'silu'];
+const BATCHES: readonly (readonly number[])[] = [[], [2], [], [2, 3], [1]];
+
+/** Every size as m, as n and as k, with flags, layouts, epilogues and batches going round; small enough to interpret. */
+export const PRODUCT_CASES: readonly ProductCase[] = SIZES.flatMap((m, i) =>
+  [1, 3, 7, 9].map((step, j): ProductCase => {
+    const turn = 4 * i + j;
+    const k = SIZES[(i * step + j + 2) % 10];
+    const n = SIZES[(i + step * 3) % 10];
+    const batch = m * n * k > 1000 ? [] : BATCHES[turn % 5];
+    return {
+      batch,
+      m,
+      n: m * n * k > 20000 ? 5 : n,
+      k,
+      transposeA: turn % 2 === 1,
+      transposeB: turn % 3 === 1,
+      a: LIES[turn % 4],
+      b: LIES[(turn >> 2) % 4],
+      result: LIES[(turn * 3) % 4],
+      epilogue: EPILOGUES[(turn + i) % 5],
+    };
+  }),
+);
+
+/** For titles of tests. */
+export const productName = ({ batch, m, n, k, transposeA, transposeB, a, b, result, epilogue }: ProductCase): string =>
+  `${batch.join('×')}[${m},${k}]·[${k},${n}]${transposeA ? ' Aᵀ' : ''}${transposeB ? ' Bᵀ' : ''} ${a}·${b}→${result} ${epilogue}`;
+
+/** A lowered problem with its memory in the order of the kernel's buffers. */
+export interface BoundProduct {
+  readonly kernel: Kernel;
+  readonly memories: readonly Memory[];
+  /**
+   * Compares every store with what it is to be, and gaps with what they were.
+   * @param after what the kernel has left of `memories`, if not in them.
+   * @throws Error for the first element that differs too much.
+   */
+  readonly compare: (after?: readonly Memory[]) => void;
+}
+
+export function boundProduct(problem: ProductProblem, target: Target, plan?: ProductPlan): BoundProduct {
+  const { name, fragment, values, expected } = problem;
+  const { kernel, buffers } = lowerProduct(fragment, target, plan);
+  const memories = buffers.map((use): Memory => {
+    if (use.kind === 'workspace') return new Float32Array(use.bytes / 4).fill(NaN);
+    return values.get(use.value)!.memory;
+  });
+  const compare = (after: readonly Memory[] = memories): void => {
+    buffers.forEach((use, i) => {
+      if (use.kind !== 'store') return;
+      const { value, tolerance } = expected.get(use.value)!;
+      const placed = { ...values.get(use.value)!, memory: after[i] };
+      const got = elementsOf(placed);
+      const wrong = got.findIndex((x, at) => !(Math.abs(x - value[at]) <= tolerance[at]));
+      const where = `${name} ${JSON.stringify(plan)}: %${use.value}`;
+      if (wrong >= 0) {
+        throw new Error(`${where}, element ${wrong} is ${got[wrong]}, not ${value[wrong]} ± ${tolerance[wrong]}`);
+      }
+      if (!paddingKept(placed)) throw new Error(`${where} is written between its elements`);
+    });
   };
+  return { kernel, memories, compare };
 }

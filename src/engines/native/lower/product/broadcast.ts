@@ -7,12 +7,9 @@
 import { addIndex, f32, fma, index, loadVector, scaleIndex, shiftIndex } from '../../nest/builder';
 import type { Expr, Index, Read } from '../../nest/ir';
 import { elementOf, finishBlock, range, tiles, vectorOf, type Matrix, type ProductContext } from './context';
-import type { ColumnGroup, ProductPlan } from './cost';
+import { blockRows, type ColumnGroup, type ProductPlan } from './cost';
 
-/** Rows whose sums lie in memory between blocks of k: few enough to stay in the cache. */
-const ROWS_OF_BLOCK = 128;
-
-/** From so many rows on, a block of a panel is copied to lie densely before they go through it. */
+/** From so many rows on, a block of a panel is copied to lie densely before they go through it, unless it is a copy. */
 const ROWS_WORTH_A_COPY = 32;
 
 /** Bytes of what a tile's epilogue brings in and writes, in all tiles, from which on it is worth asking for early. */
@@ -113,11 +110,6 @@ function wholePanel(context: ProductContext, of: Panel, strip: Strip): void {
   });
 }
 
-/** Rows whose sums are kept between blocks: whole tiles. */
-function blockRows(rows: number, tile: number): number {
-  return Math.min(rows, Math.max(1, Math.floor(ROWS_OF_BLOCK / tile)) * tile);
-}
-
 function blockedPanel(context: ProductContext, of: Panel, strip: Strip, { sums, copy }: Scratch): void {
   const { builder, roles } = context;
   const { width, columns, column, last } = of;
@@ -132,7 +124,7 @@ function blockedPanel(context: ProductContext, of: Panel, strip: Strip, { sums, 
       { step: width, prefix: 'z' },
     );
     tiles(builder, roles.depth, of.block, 'b', (k, steps) => {
-      const copied = height >= ROWS_WORTH_A_COPY;
+      const copied = height >= ROWS_WORTH_A_COPY && of.right.buffer !== context.workspace;
       if (copied) copyPanel(context, of, k, steps, copy);
       const dense: Panel = copied
         ? { ...of, right: { buffer: copy, origin: index(0), outer: 1, depth: stride }, column: index(0), last: width }

@@ -2,13 +2,15 @@
  * Which loops a product becomes. The rule estimates cycles of each form and takes the least:
  *
  * - A step of a tile of r×c vector accumulators costs the largest of its fused multiply-adds (two a cycle), its loads (two
- *   a cycle: c vectors, r splats), the latency of one chain (four cycles), and what a vector operand that exceeds L1 brings
- *   from L2 (two bytes a lane and cycle). Tiles are those that fit the registers: accumulators, the vectors held, one for
- *   what is loaded, and one spare (without it GCC loads what should be held once for each use).
+ *   a cycle: c vectors, r splats), the latency of one chain (four cycles), and what comes from L2 when the vectors belong to
+ *   a panel that exceeds L1. Tiles are those that fit the registers: accumulators, the vectors held, and some to spare for
+ *   what is loaded and for numbers that the epilogue keeps (without them compilers load what should be held).
  * - A tile costs some cycles to start, and two a vector stored (one an element if what is stored does not lie along the
  *   lanes). A horizontal sum of four vectors costs ten cycles.
- * - A vector load with a stride costs one and a half load a lane. Copying an operand costs one cycle a vector; transposing
- *   a block of w×w costs w·(log₂w + 1).
+ * - Going through k in blocks costs a load and a store an accumulator and block, and copying the panel, for every
+ *   so many rows.
+ * - A vector load with a stride costs one and a half load a lane. Copying an operand costs as much; transposing a block of
+ *   w×w costs w·(log₂w + 1). If that exceeds L2, what is read and written comes from there.
  * - Without vectors, a multiply-add costs as much as with.
  *
  * The numbers are those of recent x86 cores; they need to rank forms, not to predict times.
@@ -20,14 +22,25 @@ const LATENCY = 4;
 const TILE_START = 12;
 const STORE = 2;
 const SUM_OF_FOUR = 10;
+const STRIDED_LOAD = 1.5;
 const L1_BYTES = 24 * 1024;
-/** Of a block of a panel. */
-const PANEL_BYTES = 20 * 1024;
+const L2_BYTES = 256 * 1024;
+/** Panels from here on are gone through in blocks of about the second number. */
+const BLOCKED_BYTES = 40 * 1024;
+const BLOCK_BYTES = 16 * 1024;
 /** Of a strip of the left operand. */
 const STRIP_BYTES = 20 * 1024;
-/** A cycle, for each lane of a vector. */
-const L2_BYTES = 2;
-const LARGEST_TILE = 14;
+/** Rows of a tile of one vector, and of wider ones: each row is a stream, and a cache has eight places for an address. */
+const MOST_ROWS = 14;
+const MOST_ROWS_OF_WIDE = 8;
+
+/** Rows whose sums lie in memory between blocks of k: few enough to stay in the cache. */
+const ROWS_OF_BLOCK = 128;
+
+/** What L2 gives, bytes a cycle: measured on cores with AVX-512 and with AVX2. */
+function bandwidthOf(lanes: number): number {
+  return lanes === 16 ? 48 : 10;
+}
 
 /** How the right operand gets into lanes: as it lies, by strided loads, or from a copy. */
 export type Packing = 'none' | 'strided' | 'copy' | 'transpose';
@@ -89,31 +102,44 @@ function packings({ right }: Roles, allowed: boolean): Packing[] {
 }
 
 /** Cycles of a step for bringing that many vectors, if what they are part of is so large. */
-function panelCost(vectors: number, bytes: number): number {
-  return bytes > L1_BYTES ? (4 * vectors) / L2_BYTES : 0;
+function panelCost(vectors: number, lanes: number, bytes: number): number {
+  return bytes > L1_BYTES ? (4 * vectors * lanes) / bandwidthOf(lanes) : 0;
+}
+
+/** Rows whose sums are kept between blocks of k: whole tiles. */
+export function blockRows(rows: number, tile: number): number {
+  return Math.min(rows, Math.max(1, Math.floor(ROWS_OF_BLOCK / tile)) * tile);
 }
 
 function planBroadcast(roles: Roles, target: Target, packing: Packing): ProductPlan {
   const { lanes, registers } = target;
   const { rows, columns, depth, swapped } = roles;
   const vectors = Math.ceil(columns / lanes);
-  const load = packing === 'strided' ? 1.5 * lanes : 1;
+  const load = packing === 'strided' ? STRIDED_LOAD * lanes : 1;
   const store = roles.resultStride === 1 ? STORE : lanes;
-
-  const tileCycles = (r: number, c: number): number => {
-    const step = Math.max((r * c) / 2, (r + c * load) / 2, LATENCY, panelCost(c, 4 * lanes * c * depth));
-    return TILE_START + depth * step + r * c * store;
-  };
   const strip = stripOf(roles, lanes);
-  const columnCycles = (c: number): { rows: number; cycles: number } =>
+
+  /** All tiles of one group of columns, which are `c` vectors, with `r` rows to a tile. */
+  const groupCost = (r: number, c: number): { rows: number; block: number; cycles: number } => {
+    const bytes = 4 * c * lanes * depth;
+    const block = strip < rows || rows <= 2 * r ? depth : blockOf(depth, bytes);
+    const blocks = Math.ceil(depth / Math.max(1, block));
+    const panel = blocks > 1 ? 0 : panelCost(c, lanes, bytes);
+    const tile = (height: number): number => {
+      if (height === 0) return 0;
+      const step = Math.max((height * c) / 2, (height + c * load) / 2, LATENCY, panel);
+      const between = blocks > 1 ? blocks * height * c * STORE : 0;
+      return blocks * TILE_START + depth * step + between + height * c * store;
+    };
+    const copies = blocks > 1 ? depth * c * load * Math.ceil(rows / blockRows(rows, r)) : 0;
+    const strips = strip === 0 ? 0 : rows / strip;
+    return { rows: r, block, cycles: copies + strips * (Math.floor(strip / r) * tile(r) + tile(strip % r)) };
+  };
+  const bestRows = (c: number): ReturnType<typeof groupCost> =>
     cheapest(
-      range(1, Math.min(Math.max(strip, 1), LARGEST_TILE))
+      range(1, Math.min(Math.max(strip, 1), c === 1 ? MOST_ROWS : MOST_ROWS_OF_WIDE))
         .filter((r) => fits(r * c + c, registers))
-        .map((r) => {
-          const rest = strip % r;
-          const cycles = Math.floor(strip / r) * tileCycles(r, c) + (rest > 0 ? tileCycles(rest, c) : 0);
-          return { rows: r, cycles: strip === 0 ? 0 : (cycles * rows) / strip };
-        }),
+        .map((r) => groupCost(r, c)),
     );
   const widest = range(1, Math.min(Math.max(vectors, 1), 8)).filter((c) => fits(c + c, registers));
   const splits = widest.map((c) => {
@@ -126,9 +152,8 @@ function planBroadcast(roles: Roles, target: Target, packing: Packing): ProductP
       [1, rest],
     ]) {
       if (many === 0 || wide === 0) continue;
-      const best = columnCycles(wide);
-      const block = strip < rows ? depth : blockOf(roles, wide * lanes, best.rows);
-      groups.push({ count: many, columns: wide, rows: best.rows, block });
+      const best = bestRows(wide);
+      groups.push({ count: many, columns: wide, rows: best.rows, block: best.block });
       cycles += many * best.cycles;
     }
     return { groups, cycles };
@@ -138,10 +163,10 @@ function planBroadcast(roles: Roles, target: Target, packing: Packing): ProductP
   return { form: 'broadcast', swapped, width: lanes, groups, strip, packing, cycles: packed };
 }
 
-/** Blocks of equal size if such there are, else the last one is shorter. */
-function blockOf({ rows, depth }: Roles, width: number, tileRows: number): number {
-  if (4 * width * depth <= L1_BYTES || rows <= 2 * tileRows) return depth;
-  const fewest = Math.ceil((4 * width * depth) / PANEL_BYTES);
+/** Steps of k of a block of a panel of so many bytes: equal ones if such there are, else the last one is shorter. */
+function blockOf(depth: number, bytes: number): number {
+  if (bytes <= BLOCKED_BYTES) return depth;
+  const fewest = Math.ceil(bytes / BLOCK_BYTES);
   const blocks = range(fewest, fewest + 3).find((count) => depth % count === 0) ?? fewest;
   return Math.ceil(depth / blocks);
 }
@@ -154,7 +179,7 @@ function stripOf({ rows, columns, depth }: Roles, lanes: number): number {
   const bytes = 4 * rows * depth;
   if (bytes <= L1_BYTES || rows <= columns || columns <= lanes) return rows;
   const most = Math.floor(STRIP_BYTES / (4 * depth));
-  if (most < 2 * LARGEST_TILE) return rows;
+  if (most < 2 * MOST_ROWS) return rows;
   const divisor = range(Math.ceil(most / 2), most)
     .reverse()
     .find((each) => rows % each === 0);
@@ -162,11 +187,13 @@ function stripOf({ rows, columns, depth }: Roles, lanes: number): number {
 }
 
 function packingCost({ columns, depth }: Roles, lanes: number, packing: Packing): number {
-  if (packing === 'copy') return depth * Math.ceil(columns / lanes) * 1.5 * lanes;
-  if (packing === 'transpose') {
-    return Math.ceil(depth / lanes) * Math.ceil(columns / lanes) * lanes * (Math.log2(lanes) + 1);
-  }
-  return 0;
+  if (packing === 'none' || packing === 'strided') return 0;
+  const vectors = Math.ceil(columns / lanes);
+  const bytes = 8 * columns * depth;
+  const moved = bytes > L2_BYTES ? bytes / bandwidthOf(lanes) : 0;
+  return packing === 'copy'
+    ? moved + depth * vectors * STRIDED_LOAD * lanes
+    : moved + Math.ceil(depth / lanes) * vectors * lanes * (Math.log2(lanes) + 1);
 }
 
 function planScalar(roles: Roles, target: Target): ProductPlan {
@@ -188,7 +215,7 @@ function planDot(roles: Roles, target: Target): ProductPlan {
   const { rows, columns, depth, swapped } = roles;
   const steps = Math.ceil(depth / lanes);
   const tileCycles = (r: number, c: number): number => {
-    const step = Math.max((r * c) / 2, (r + c) / 2, LATENCY, panelCost(c, 4 * columns * depth));
+    const step = Math.max((r * c) / 2, (r + c) / 2, LATENCY, panelCost(c, lanes, 4 * columns * depth));
     return TILE_START + steps * step + r * Math.ceil(c / 4) * SUM_OF_FOUR;
   };
   const store = roles.resultStride === 1 ? STORE : lanes;
@@ -216,7 +243,7 @@ function planDot(roles: Roles, target: Target): ProductPlan {
 
 /** `used`: accumulators and the vectors held. */
 function fits(used: number, registers: number): boolean {
-  return used + 2 <= registers;
+  return used + registers / 8 <= registers;
 }
 
 function cheapest<T extends { readonly cycles: number }>(candidates: readonly T[]): T {
