@@ -1,5 +1,4 @@
 import * as fc from 'fast-check';
-import type { UnrolledProblem } from '../../src/contracts';
 import { GraphBuilder } from '../../src/graph/builder';
 import { interpret, type Value } from '../../src/graph/interpreter';
 import { sizeOf, type Graph, type ValueId } from '../../src/graph/ir';
@@ -159,7 +158,7 @@ function everything(): TracedProblem {
 
 describe('lane-major programs', () => {
   const problems: readonly (readonly [string, () => TracedProblem, number])[] = [
-    ['lorenz', () => traceProblem(lorenz() as UnrolledProblem), 5],
+    ['lorenz', () => traceProblem(lorenz()), 5],
     ['influence balancing', () => traceProblem(influenceBalancing()), 4],
     ['quadratic', () => traceProblem(quadraticProblem()), 3],
     ['lorenz by hand, with draws and metrics', lorenzLike, 3],
@@ -182,7 +181,7 @@ describe('lane-major programs', () => {
   });
 
   it('computes what does not change before the steps', () => {
-    const traced = traceProblem(lorenz() as UnrolledProblem);
+    const traced = traceProblem(lorenz());
     const { step } = lowerLaneMajor(traced, TARGETS[0]);
     const loop = step.body.find(({ kind }) => kind === 'loop');
     expect(JSON.stringify(loop)).not.toContain('"exp"');
@@ -192,6 +191,24 @@ describe('lane-major programs', () => {
     const { vectors } = lowerLaneMajor(traced, TARGETS[0]);
     const lets = loop?.kind === 'loop' ? loop.body.filter(({ kind }) => kind === 'let') : [];
     expect(lets.length / vectors).toBeLessThanOrEqual(7 + 2 * 9 + 3);
+  });
+
+  it('fuses a product with a sum, but not the difference of two that may have to be 0', () => {
+    const difference = (scaled: boolean): TracedProblem =>
+      handBuilt({
+        name: 'difference',
+        theta: {},
+        state: { x: f32(), y: f32() },
+        init: (b) => ({ x: b.fill(0.1, []), y: b.fill(0.1, []) }),
+        step: (b, _, { x, y }) => {
+          const loss = b.op('sub', b.op('mul', x, x), scaled ? b.op('mul', y, b.fill(3, [])) : b.op('mul', y, y));
+          return { state: { x, y }, loss };
+        },
+      });
+    const body = (scaled: boolean): string =>
+      JSON.stringify(lowerLaneMajor(difference(scaled), TARGETS[2], { vectors: 1 }).step.body);
+    expect(body(true)).toContain('"fma"');
+    expect(body(false)).not.toContain('"fma"');
   });
 
   it('are any random graph', () => {
@@ -443,13 +460,13 @@ describe('rows fragments', () => {
 
 describe('the cost rule', () => {
   it('puts small problems into lanes and lets itself be overridden', () => {
-    expect(chooseMode(traceProblem(lorenz() as UnrolledProblem))).toBe('lane-major');
+    expect(chooseMode(traceProblem(lorenz()))).toBe('lane-major');
     expect(chooseMode(traceProblem(influenceBalancing()))).toBe('lane-major');
     expect(chooseMode(traceProblem(quadraticProblem()))).toBe('lane-major');
     const network = networkLike({ hidden: 40, batch: 16 });
     expect(chooseMode(network)).toBe('particle-major');
     expect(chooseMode(network, 'lane-major')).toBe('lane-major');
     // θ of 2, two systems of 3 numbers.
-    expect(laneMajorCost(traceProblem(lorenz() as UnrolledProblem)).elements).toBe(8);
+    expect(laneMajorCost(traceProblem(lorenz())).elements).toBe(8);
   });
 });

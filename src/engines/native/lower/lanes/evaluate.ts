@@ -96,7 +96,7 @@ export class Evaluator {
   private readonly consumers: readonly (readonly ValueId[])[];
   private readonly varies: Uint8Array;
   /** Elements by node and coordinates; the last belongs to the innermost body. */
-  private readonly memo: Map<string, Ref>[] = [new Map()];
+  private readonly memo: Map<string, Ref>[] = [new Map<string, Ref>()];
 
   constructor(
     readonly dag: Dag,
@@ -255,7 +255,7 @@ export class Evaluator {
       case 'table':
         return loadHome(this.dag, this.home(id)!, at, registerType(node.type.dtype));
       case 'random':
-        return drawElement(dag, this.lane.keys!, node, at[0] === undefined ? 0 : flat(node.type.shape, at).offset);
+        return drawElement(dag, this.lane.keys!, node, flat(node.type.shape, at).offset);
       case 'iota':
         return dag.position(at[node.attributes.axis]);
       case 'identity':
@@ -289,7 +289,7 @@ export class Evaluator {
 
   private moved(node: Node, at: readonly Index[]): Ref {
     const [operand] = node.inputs;
-    const from = operand === undefined ? [] : this.shape(operand);
+    const from = this.shape(operand);
     switch (node.op) {
       case 'broadcast': {
         const lead = at.length - from.length;
