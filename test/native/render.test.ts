@@ -47,10 +47,10 @@ afterAll(() => {
   programs.dispose();
 });
 
-/** The portable form of the widest vectors, too: it is what a new instruction set starts from. */
-const TARGETS: readonly CTarget[] = [
+/** The portable form of the widest vectors, too, in fewer cases: it is what a new instruction set starts from. */
+const TARGETS: readonly (CTarget & { readonly fewer?: boolean })[] = [
   ...programs.targets,
-  { ...programs.targets[2], name: 'no flags, 16 lanes', lanes: 16 },
+  { ...programs.targets[2], name: 'no flags, 16 lanes', lanes: 16, fewer: true },
 ];
 
 const MAX = 3.4028234663852886e38;
@@ -556,14 +556,14 @@ function drawCase(lanes: number): NestCase {
   };
 }
 
-function memoryRows(lanes: number): Row[] {
+function memoryRows(lanes: number, fewer: boolean): Row[] {
   const cases: NestCase[] = [maskStores(lanes), statementsCase(lanes)];
   for (const memory of ['f32', 'i32', 'u8'] as const) {
-    for (let count = 1; count <= lanes; count++) {
-      cases.push(lanesCase(memory, lanes, 1, count), lanesCase(memory, lanes, 3, count));
+    for (let count = 1; count <= lanes; count += fewer ? 5 : 1) {
+      cases.push(lanesCase(memory, lanes, 1, count));
     }
     for (const count of [1, lanes - 1, lanes]) {
-      cases.push(lanesCase(memory, lanes, -2, count), lanesCase(memory, lanes, 0, count));
+      for (const stride of [3, -2, 0]) cases.push(lanesCase(memory, lanes, stride, count));
       cases.push(offsetsCase(memory, lanes, count));
     }
   }
@@ -595,9 +595,9 @@ function differences({ test, same: kind }: Row, got: NestCase['buffers'], lanes:
   );
 }
 
-describe.each(TARGETS)('C for $name', ({ flags, lanes, compiles, runs }) => {
-  const all: Row[] = [...rows(lanes), ...memoryRows(lanes)];
-  const elementwiseRows = all.slice(0, rows(lanes).length);
+describe.each(TARGETS)('C for $name', ({ flags, lanes, compiles, runs, fewer = false }) => {
+  const elementwiseRows = rows(lanes).filter(({ same: kind }) => !fewer || kind !== 'near');
+  const all: Row[] = [...elementwiseRows, ...memoryRows(lanes, fewer)];
   const draws = drawCase(lanes);
   const sums = sumsCase(lanes);
   const cases = [...all.map(({ test }) => test), draws, sums];

@@ -261,7 +261,7 @@ OL_FN olv ol_min_f(olv a, olv b) { return ol_select_f(ol_isNan(a), a, _mm_min_ps
 OL_FN olv ol_max_f(olv a, olv b) { return ol_select_f(ol_or_m(ol_gt_f(a, b), ol_isNan(a)), a, b); }
 OL_FN olv ol_min_f(olv a, olv b) { return ol_select_f(ol_or_m(ol_lt_f(a, b), ol_isNan(a)), a, b); }
 #endif
-#if defined(__SSE2__)
+#if OL_AVX512 || OL_AVX2 || OL_SSE
 // The instruction, which also gives zero for a subnormal where these are flushed.
 OL_FN float ol_max_f1(float a, float b) {
   return a != a ? a : _mm_cvtss_f32(_mm_max_ss(_mm_set_ss(a), _mm_set_ss(b)));
