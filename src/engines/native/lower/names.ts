@@ -1,1 +1,0 @@
-export { Names } from '../nest/names';
