@@ -30,8 +30,11 @@ function named(name: string, properties: { readonly exact?: boolean; readonly in
  */
 const NATIVE: readonly EngineUnderTest[] = [
   { ...named('native'), compiled: true },
-  compiled('native, particle-major', { OUTERLOOP_NATIVE_MODE: 'particle-major' }),
-  compiled('native, AVX2', { OUTERLOOP_NATIVE_ISA: 'avx2' }),
+  compiled('native, lane-major', { OUTERLOOP_NATIVE_MODE: 'lane-major' }),
+  compiled('native, particle-major on AVX2', {
+    OUTERLOOP_NATIVE_MODE: 'particle-major',
+    ...(process.arch === 'x64' ? { OUTERLOOP_NATIVE_ISA: 'avx2' } : {}),
+  }),
 ];
 
 function compiled(name: string, environment: Readonly<Record<string, string>>): EngineUnderTest {

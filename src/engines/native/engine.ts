@@ -80,7 +80,13 @@ export class NativeEngine implements GraphEngine {
   async compileNative(traced: TracedProblem, program: NativeProgram): Promise<NativeUnrollProgram> {
     const { koffi, compiler, cache, runtime } = this;
     const { name } = traced.problem;
-    const driver = renderProgram(program, [MATH, RANDOM], traced.metrics.length, traced.finishes.length);
+    const driver = renderProgram(
+      program,
+      [MATH, RANDOM],
+      traced.metrics.length,
+      traced.finishes.length,
+      this.profile(),
+    );
     const source = [driver.source, NEEDS_SOURCE].join('\n');
     const origin = { name, originOfLine: (line: number) => originText(source, line) };
     const library = await loadLibrary(koffi, compiler, cache, source, origin);
@@ -91,6 +97,10 @@ export class NativeEngine implements GraphEngine {
   async dispose(): Promise<void> {
     await this.runtime.close();
     await this.cache.close();
+  }
+
+  private profile(): boolean {
+    return (this.options.environment ?? process.env).OUTERLOOP_NATIVE_PROFILE === '1';
   }
 
   private mode(): LoweringOptions {

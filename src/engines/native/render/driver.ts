@@ -129,18 +129,21 @@ int ol_combine(void *context, int64_t job, void *scratch) {
  * @param texts what kernels and driver call: mathematics, Threefry and normals, `ol_perturb`, `ol_accumulate`.
  * @param metrics number of the step's metrics.
  * @param finishes number of the outputs of `finish`.
+ * @param profile counts the time of every kernel of the step and prints the shares when the process ends. Particle-major
+ * only: lane-major programs are one kernel.
  */
 export function renderProgram(
   program: NativeProgram,
   texts: readonly string[],
   metrics: number,
   finishes: number,
+  profile = false,
 ): Driver {
   const table = tableOf(kernelsOf(program));
   const nameOf: NameOf = (kernel) => table.nameOf(kernel);
   const kernels = renderHead(program.target, texts) + renderKernels(table, program.target);
   return program.mode === 'particle-major'
-    ? particleMajor(program, kernels, nameOf, metrics, finishes)
+    ? particleMajor(program, kernels, nameOf, metrics, finishes, profile)
     : laneMajor(program, kernels, nameOf, metrics, finishes);
 }
 
@@ -185,11 +188,13 @@ function particleMajor(
   nameOf: NameOf,
   metrics: number,
   finishes: number,
+  profile: boolean,
 ): Driver {
   const { thetaSize, state, init, step, finish } = program;
   const text = (name: string, planned: PlannedFunction, results: number): [string, number] => {
     const arenas = arenasOf(thetaSize, planned);
-    return [particleJob(program, name, planned, results, arenas, nameOf), arenas.bytes];
+    const timed = profile && name === 'ol_advance';
+    return [particleJob(program, name, planned, results, arenas, nameOf, timed), arenas.bytes];
   };
   const [reset, resetBytes] = text('ol_reset', init, 0);
   const [advance, advanceBytes] = text('ol_advance', step, 1 + metrics);
@@ -206,11 +211,34 @@ int ol_restore(void *context, int64_t i, void *scratch) {
 }
 `;
   return {
-    source: [kernels, COMMON, reset, advance, end, restore].join('\n'),
+    source: [kernels, COMMON, profile ? profileText(step) : '', reset, advance, end, restore].join('\n'),
     scratch: { init: resetBytes, step: advanceBytes, finish: endBytes },
     record: state.bytes,
     lanes: 1,
   };
+}
+
+/** Time by kernel, summed over threads without care for a lost update. */
+function profileText({ calls }: PlannedFunction): string {
+  const names = calls.map(({ origin }) => `  ${JSON.stringify(origin.slice(0, 110))},`);
+  return `
+#include <stdio.h>
+#include <time.h>
+static double ol_spent[${Math.max(1, calls.length)}];
+static const char *const ol_names[] = {
+${names.join('\n')}
+  ""};
+static double ol_now(void) {
+  struct timespec s;
+  clock_gettime(CLOCK_MONOTONIC, &s);
+  return (double)s.tv_sec + 1e-9 * (double)s.tv_nsec;
+}
+__attribute__((destructor)) static void ol_print_profile(void) {
+  double all = 0;
+  for (int k = 0; k < ${calls.length}; k++) all += ol_spent[k];
+  for (int k = 0; all > 0 && k < ${calls.length}; k++) fprintf(stderr, "%5.1f %%  %s\\n", 100 * ol_spent[k] / all, ol_names[k]);
+}
+`;
 }
 
 /** Keys of the calls of one function: each is derived once, at the start of the window or of the step. */
@@ -267,10 +295,14 @@ function particleJob(
   results: number,
   arenas: Arenas,
   nameOf: NameOf,
+  timed: boolean,
 ): string {
   const keys = new Keys();
   const prologue = planned.prologue.map((call) => callText(call, keys, nameOf));
-  const calls = planned.calls.map((call) => callText(call, keys, nameOf));
+  const calls = planned.calls.map((call, n) => {
+    const text = callText(call, keys, nameOf);
+    return timed ? `{ const double since = ol_now(); ${text} ol_spent[${n}] += ol_now() - since; }` : text;
+  });
   const stepping = name === 'ol_advance';
   const writes = name !== 'ol_finish';
   const { bytes } = program.state;
