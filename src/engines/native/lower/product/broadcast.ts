@@ -40,36 +40,44 @@ interface Strip {
   readonly rows: number;
 }
 
-/** Memory of a blocked panel. */
+/** Memory of a blocked panel; without `copy` it is read where it lies. */
 interface Scratch {
   readonly sums: string;
-  readonly copy: string;
+  readonly copy: string | undefined;
 }
 
 /** `right`: the right operand, which may have been packed. */
 export function broadcastForm(context: ProductContext, plan: BroadcastPlan, right: Matrix): void {
   const { builder, roles } = context;
-  const { groups, width } = plan;
-  const blocked = groups.filter(({ block }) => block < roles.depth);
-  const most = (of: (group: ColumnGroup) => number): number => Math.max(...blocked.map(of)) * width;
-  const scratch =
-    blocked.length > 0 && roles.rows > 0
-      ? {
-          sums: builder.local(
-            'f32',
-            most(({ columns, rows }) => columns * blockRows(roles.rows, rows)),
-            'sums',
-          ),
-          copy: builder.local(
-            'f32',
-            most(({ columns, block }) => columns * block),
-            'copy',
-          ),
-        }
-      : undefined;
+  const scratch = scratchOf(context, plan, right);
   tiles(builder, roles.rows, plan.strip, 's', (first, rows) => {
     allGroups(context, plan, right, { first, rows }, scratch);
   });
+}
+
+function scratchOf(
+  { builder, roles, workspace }: ProductContext,
+  { groups, width }: BroadcastPlan,
+  right: Matrix,
+): Scratch | undefined {
+  const blocked = groups.filter(({ block }) => block < roles.depth);
+  if (blocked.length === 0 || roles.rows === 0) return undefined;
+  const most = (of: (group: ColumnGroup) => number): number => Math.max(...blocked.map(of)) * width;
+  const copied = roles.rows >= ROWS_WORTH_A_COPY && right.buffer !== workspace;
+  return {
+    sums: builder.local(
+      'f32',
+      most(({ columns, rows }) => columns * blockRows(roles.rows, rows)),
+      'sums',
+    ),
+    copy: copied
+      ? builder.local(
+          'f32',
+          most(({ columns, block }) => columns * block),
+          'copy',
+        )
+      : undefined,
+  };
 }
 
 function allGroups(
@@ -124,11 +132,11 @@ function blockedPanel(context: ProductContext, of: Panel, strip: Strip, { sums, 
       { step: width, prefix: 'z' },
     );
     tiles(builder, roles.depth, of.block, 'b', (k, steps) => {
-      const copied = height >= ROWS_WORTH_A_COPY && of.right.buffer !== context.workspace;
-      if (copied) copyPanel(context, of, k, steps, copy);
-      const dense: Panel = copied
-        ? { ...of, right: { buffer: copy, origin: index(0), outer: 1, depth: stride }, column: index(0), last: width }
-        : { ...of, right: from(of.right, k) };
+      if (copy !== undefined) copyPanel(context, of, k, steps, copy);
+      const dense: Panel =
+        copy !== undefined
+          ? { ...of, right: { buffer: copy, origin: index(0), outer: 1, depth: stride }, column: index(0), last: width }
+          : { ...of, right: from(of.right, k) };
       const here: ProductContext = { ...context, left: from(context.left, k) };
       tiles(builder, height, of.rows, 'm', (row, rows) => {
         blockTile(here, dense, addIndex(start, row), rows, steps, { buffer: sums, origin: row, stride });
