@@ -115,7 +115,7 @@ function curveTables(timings: readonly Timing[]): TextTable[] {
       {
         title: `cost of an inner step against ${AXES[against]}, ${here[0].candidate}`,
         head: [AXES[against], ...here.map(({ point }) => String(point[against]))],
-        rows: [['µs', ...here.map(({ microsecondsPerStep }) => microsecondsPerStep.toPrecision(3))]],
+        rows: [['µs', ...here.map(({ microsecondsPerStep }) => number(microsecondsPerStep))]],
       },
     ];
   });
