@@ -159,6 +159,7 @@ function rows(lanes: number): Row[] {
   const secondWord = { type: 'u32', data: j } as const;
   const mask = { type: 'mask', data: truth } as const;
   const secondMask = { type: 'mask', data: other } as const;
+  const signs = Int32Array.from(x, (_, at) => (at % 3) - 1);
   const out: Row[] = [];
   const put = (
     same: Same,
@@ -181,6 +182,13 @@ function rows(lanes: number): Row[] {
   for (const op of ['max', 'min'] as const) {
     put('number', `${op} f32`, [float, second], (a, b) => binary(op, a, b));
     put('bits', `${op} i32`, [int, secondInt], (a, b) => binary(op, a, b));
+    // With an operand that cannot be NaN.
+    for (const number of [-0.5, Infinity]) {
+      put('number', `${op} f32, ${number}`, [float], (a) => binary(op, a, f32(number)));
+      put('number', `${op} ${number}, f32`, [float], (a) => binary(op, f32(number), a));
+    }
+    put('number', `${op} f32, NaN`, [float], (a) => binary(op, a, f32(NaN)));
+    put('number', `${op} f32, i32`, [float, { type: 'i32', data: signs }], (a, b) => binary(op, a, convert('f32', b)));
   }
   for (const op of ['add', 'sub', 'mul'] as const)
     put('bits', `${op} u32`, [word, secondWord], (a, b) => binary(op, a, b));

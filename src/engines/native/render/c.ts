@@ -108,6 +108,8 @@ class KernelRenderer {
   private readonly lines: string[] = [];
   /** Type and width of what was declared. */
   private readonly kinds = new Map<string, ValueKind>();
+  /** Names of values that cannot be NaN. */
+  private readonly numbers = new Set<string>();
   private localBytes = 0;
   private current: Statement | undefined;
 
@@ -147,6 +149,7 @@ class KernelRenderer {
         this.loop(s, depth);
         return;
       case 'let':
+        if (this.isNumber(s.value)) this.numbers.add(s.name);
         this.declare(depth, 'const ', s.name, s.value);
         return;
       case 'var':
@@ -396,8 +399,18 @@ class KernelRenderer {
     }
   }
 
+  /** Cannot be NaN. */
+  private isNumber(e: Expr): boolean {
+    if (e.kind === 'literal') return !Number.isNaN(e.value);
+    return e.kind === 'read' ? this.numbers.has(e.name) : e.kind === 'convert' && typeOf(e.a).type !== 'f32';
+  }
+
   private binary(op: BinaryOp, a: Expr, b: Expr): string {
     const { type } = typeOf(a);
+    if (type === 'f32' && (op === 'max' || op === 'min')) {
+      if (this.isNumber(b)) return this.apply(`ol_${op}_number`, [a, b]);
+      if (this.isNumber(a)) return this.apply(`ol_${op}_number`, [b, a]);
+    }
     const operator = OPERATORS[type][op];
     if (operator === undefined) return this.apply(FLOAT_ONLY.has(op) ? `ol_${op}` : `ol_${op}_${SUFFIX[type]}`, [a, b]);
     const width = typeOf({ kind: 'binary', op, a, b }).width;
