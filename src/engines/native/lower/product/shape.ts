@@ -66,13 +66,16 @@ export interface ProductShape {
   readonly spec: ProductSpec;
 }
 
+const LOWERING = 'lowering of products';
+
 /** A product fragment without a matmul as its root, or without a layout, is a bug of the planner. */
 export function shapeOf(fragment: Fragment): ProductShape {
   const { root: id } = fragment;
   const root = id === undefined ? undefined : fragment.graph.nodes[id];
   if (id === undefined || root?.op !== 'matmul') {
     throw new GraphError(
-      `${fragment.graph.name}: a product fragment has ${root?.op ?? 'nothing'} as its root, not a matmul.`,
+      LOWERING,
+      `${fragment.graph.name}: a product fragment has ${root?.op ?? 'nothing'} as its root, not a matmul`,
     );
   }
   const { shape } = root.type;
@@ -113,7 +116,8 @@ export function layoutOf(fragment: Fragment, value: ValueId): Layout {
   if (layout === undefined) {
     const { op } = fragment.graph.nodes[value];
     throw new GraphError(
-      `${fragment.graph.name}: %${value} (${op}) has no layout; operands and stores of a product need one.`,
+      LOWERING,
+      `${fragment.graph.name}: %${value} (${op}) has no layout; operands and stores of a product need one`,
     );
   }
   return layout;
