@@ -1,9 +1,9 @@
 /**
  * A plugin: a task of its own with data of its own. Wherever this file lies,
  *
- *     npx outerloop train mnist-lr --plugin ./my-task.ts --set task=sine
+ *     npx outerloop train mnist-lr-small --plugin ./my-task.ts --set task=sine
  *
- * tunes the learning-rate schedule of mnist-lr for it instead.
+ * tunes the learning-rate schedule of mnist-lr-small for it instead.
  */
 import * as tf from '@tensorflow/tfjs';
 import { arrayDataset, definePlugin, type Task } from 'outerloop';

@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { OuterloopError } from '../contracts';
 import { version } from '../outer/version';
+import { demo, type DemoOptions } from './commands/demo';
 import { doctor } from './commands/doctor';
 import { evaluate, type EvaluateOptions } from './commands/evaluate';
 import { list } from './commands/list';
@@ -15,7 +16,7 @@ const collect = (value: string, earlier: readonly string[] | undefined): string[
 
 const AFTER_HELP = `
 Examples:
-  outerloop train mnist-lr                                   tune a learning-rate schedule on MNIST
+  outerloop demo                                             tune a learning-rate schedule on MNIST
   outerloop train lorenz --seed 1 --set pairs=50 --out runs/lorenz-1
   outerloop train my.yaml --plugin ./my-task.ts --set task=sine
   outerloop resume runs/lorenz-1
@@ -55,12 +56,20 @@ function build(terminal: Terminal, run: (action: Action) => void): Command {
       )
       .option('--threads <n>', 'threads of engine native (default: OUTERLOOP_THREADS, else the cores)');
 
-  running('train <preset|file.yaml>', 'run a preset or a configuration file')
-    .option('--set <key=value>', 'override a key, e.g. pairs=8 or task.hidden=[32,32]; repeatable', collect)
-    .option('--seed <n>', 'seed of everything that is random')
-    .option('--engine <name>', 'auto, reference, tfjs, tfjs:wasm … (see doctor)')
-    .option('--out <dir>', 'folder of the run, absent or empty (default: a new one in runs/)')
-    .option('--quiet', 'print nothing but where the results are')
+  /** One that starts a run. */
+  const starting = (name: string, description: string): Command =>
+    running(name, description)
+      .option('--set <key=value>', 'override a key, e.g. pairs=8 or task.hidden=[32,32]; repeatable', collect)
+      .option('--seed <n>', 'seed of everything that is random')
+      .option('--out <dir>', 'folder of the run, absent or empty (default: a new one in runs/)')
+      .option('--quiet', 'print nothing but where the results are');
+
+  starting('demo', 'train mnist-lr on engine native, or mnist-lr-small where that does not run').action(
+    (options: DemoOptions) => run(() => demo(options, terminal)),
+  );
+
+  starting('train <preset|file.yaml>', 'run a preset or a configuration file')
+    .option('--engine <name>', 'auto, native, reference, tfjs, tfjs:wasm … (see doctor)')
     .action((target: string, options: TrainOptions) => run(() => train(target, options, terminal)));
 
   running('resume <dir>', 'go on with a run that was killed or interrupted')

@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { engineLimits } from '../../src/cli/session';
+import { HAS_COMPILER } from '../support/native';
 import { CompiledSources, finished, temporaryFolder, type Finished } from '../outer/compiled';
 
 // Each test starts processes, on machines that may be busy.
@@ -221,7 +222,14 @@ test('list names everything that a configuration may name', async () => {
   expect(code).toBe(0);
   const listed = JSON.parse(stdout) as Record<string, Record<string, string>>;
   expect(Object.keys(listed.preset)).toEqual(
-    expect.arrayContaining(['mnist-lr', 'mnist-lr-paper', 'influence-balancing', 'lorenz', 'quadratic']),
+    expect.arrayContaining([
+      'mnist-lr',
+      'mnist-lr-small',
+      'mnist-lr-paper',
+      'influence-balancing',
+      'lorenz',
+      'quadratic',
+    ]),
   );
   expect(Object.keys(listed.estimator)).toEqual(['full-es', 'gpes', 'nres', 'pes', 'truncated-es']);
   // Nothing is listed without a word on what it is.
@@ -239,6 +247,54 @@ test('doctor says what runs and why the rest does not', async () => {
   for (const engine of engines) expect(engine.reason === '').toBe(engine.available);
 });
 
+describe('demo', () => {
+  const quick = (out: string, horizon: number): string[] => {
+    const sets = ['iterations=1', 'pairs=1', 'window=10', `horizon=${horizon}`];
+    return ['demo', '--quiet', '--out', out, ...sets.flatMap((set) => ['--set', set])];
+  };
+  const configOf = (out: string): unknown => JSON.parse(readFileSync(join(folder, out, 'config.json'), 'utf8'));
+
+  test.each<[string, NodeJS.ProcessEnv, string]>([
+    ['without a compiler', { PATH: '/no/such/folder', CC: '' }, 'there is no C compiler (cc, gcc, clang) on PATH'],
+    ['with a CC that is not there', { CC: 'no-such-compiler' }, 'CC names "no-such-compiler", which is not there'],
+  ])('%s takes the small problem, and says why', async (name, environment, reason) => {
+    const out = name.replace(/ /g, '-');
+    const { code, stderr } = await sources.run(CLI, quick(out, 20), { cwd: folder, environment });
+    expect(stderr).toMatch(/^mnist-lr-small instead of mnist-lr: engine "native" cannot run here: .*\n$/);
+    expect(stderr).toContain(reason);
+    expect(code).toBe(0);
+    expect(configOf(out)).toMatchObject({ preset: 'mnist-lr-small', engine: 'auto', task: { hidden: [32] } });
+  });
+
+  (HAS_COMPILER ? test : test.skip)('with a compiler takes the published network on engine native', async () => {
+    const { code, stderr } = await outerloop(...quick('compiled', 20));
+    expect(stderr).toMatch(/^mnist-lr on engine native, compiled by (gcc|clang|apple)[^;\n]*; .*mnist-lr-small.*\n$/i);
+    expect(code).toBe(0);
+    expect(configOf('compiled')).toMatchObject({ preset: 'mnist-lr', engine: 'native', task: { hidden: [100, 100] } });
+  });
+
+  test('says so also where it prints JSON; a wrong setting of the engine is a mistake', async () => {
+    const environment = { CC: 'no-such-compiler' };
+    const json = await sources.run(CLI, [...quick('json-demo', 20), '--json'], { cwd: folder, environment });
+    expect(json.stderr.split('\n')).toHaveLength(2);
+    for (const line of json.stdout.trimEnd().split('\n')) expect(() => JSON.parse(line) as unknown).not.toThrow();
+    const wrong = { OUTERLOOP_NATIVE_ISA: 'sse9' };
+    const mistake = await sources.run(CLI, quick('wrong-isa', 20), { cwd: folder, environment: wrong });
+    expect(mistake).toMatchObject({ code: 2, stdout: '' });
+    expect(mistake.stderr).toMatch(/^error: OUTERLOOP_NATIVE_ISA: expected .*, got sse9\.\n$/);
+  });
+});
+
+test('--engine native without a compiler is one line and exit 2, and no other engine', async () => {
+  const args = ['train', 'quadratic', '--engine', 'native', '--out', 'no-compiler'];
+  const { code, stdout, stderr } = await sources.run(CLI, args, { cwd: folder, environment: { CC: 'none' } });
+  expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+  expect(stderr).toBe(
+    'error: engine "native" cannot run here: CC names "none", which is not there. Install a C compiler (GCC 10 or Clang 13 and newer), name one in CC, or choose another engine.\n',
+  );
+  expect(existsSync(join(folder, 'no-compiler'))).toBe(false);
+});
+
 test('an optional backend is found in the project of the working folder', async () => {
   // Stands for tfjs-node: it is loaded from here, and then told apart from one that registers a backend.
   const home = join(folder, 'node_modules', '@tensorflow', 'tfjs-node');
@@ -254,7 +310,7 @@ test('an optional backend is found in the project of the working folder', async 
 test('help shows examples and exit codes', async () => {
   const { code, stdout } = await outerloop('--help');
   expect(code).toBe(0);
-  expect(stdout).toContain('outerloop train mnist-lr');
+  expect(stdout).toContain('outerloop demo');
   expect(stdout).toContain('130 interrupted');
 });
 

@@ -1,6 +1,6 @@
 /** The sources as JavaScript in a temporary folder, for tests that need real processes: Node loads them in a second. */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { transformFileSync } from '@swc/core';
@@ -15,6 +15,12 @@ export interface Finished {
   readonly stderr: string;
 }
 
+export interface ProcessOptions {
+  readonly cwd?: string;
+  /** Beside this process' own, and before it. */
+  readonly environment?: NodeJS.ProcessEnv;
+}
+
 /** A folder for files of a test; the caller removes it. */
 export function temporaryFolder(): string {
   return realpathSync(mkdtempSync(join(tmpdir(), 'outerloop-test-')));
@@ -26,6 +32,8 @@ export class CompiledSources {
 
   constructor() {
     for (const folder of FOLDERS) this.compile(folder);
+    // For import(), which does not look at NODE_PATH.
+    symlinkSync(join(ROOT, 'node_modules'), join(this.root, 'node_modules'));
   }
 
   private compile(folder: string): void {
@@ -44,15 +52,15 @@ export class CompiledSources {
   }
 
   /** Starts `node SCRIPT …args` with the packages of this repository. */
-  start(script: string, args: readonly string[], options: { readonly cwd?: string } = {}): ChildProcess {
+  start(script: string, args: readonly string[], options: ProcessOptions = {}): ChildProcess {
     return spawn(process.execPath, [join(this.root, script), ...args], {
       cwd: options.cwd ?? this.root,
-      env: { ...process.env, NODE_PATH: join(ROOT, 'node_modules'), NO_COLOR: '1' },
+      env: { ...process.env, NODE_PATH: join(ROOT, 'node_modules'), NO_COLOR: '1', ...options.environment },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
   }
 
-  run(script: string, args: readonly string[], options: { readonly cwd?: string } = {}): Promise<Finished> {
+  run(script: string, args: readonly string[], options: ProcessOptions = {}): Promise<Finished> {
     return finished(this.start(script, args, options));
   }
 

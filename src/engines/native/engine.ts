@@ -43,12 +43,14 @@ export class NativeEngine implements GraphEngine {
       compiler: compiler.version,
       isa: compiler.isaFlags.join(' '),
       lanes: String(compiler.target.lanes),
+      mode: modeOf(options).mode ?? 'by cost',
     };
   }
 
   /**
    * Finds the compiler and starts the threads.
    * @throws EngineUnavailableError without a compiler, without koffi, or on Windows.
+   * @throws ConfigurationError for a variable of the environment with a value that it cannot have.
    */
   static async open(options: NativeOptions = {}): Promise<NativeEngine> {
     const { environment = process.env } = options;
@@ -56,6 +58,7 @@ export class NativeEngine implements GraphEngine {
       throw new EngineUnavailableError('native', 'it does not run on Windows', 'Use WSL, or choose another engine.');
     }
     const threads = threadsOf(options, environment);
+    modeOf(options);
     const koffi = await loadKoffi(options.load);
     const compiler = await findCompiler(environment);
     const cache = await LibraryCache.open(cacheFolder(environment), options);
@@ -73,7 +76,10 @@ export class NativeEngine implements GraphEngine {
   }
 
   async compileTraced(traced: TracedProblem, options: LoweringOptions = {}): Promise<NativeUnrollProgram> {
-    return this.compileNative(traced, lowerProgram(traced, this.compiler.target, { ...this.mode(), ...options }));
+    return this.compileNative(
+      traced,
+      lowerProgram(traced, this.compiler.target, { ...modeOf(this.options), ...options }),
+    );
   }
 
   /** What a plan computes is what `traced` says; of `traced` only names and types are used. */
@@ -102,13 +108,14 @@ export class NativeEngine implements GraphEngine {
   private profile(): boolean {
     return (this.options.environment ?? process.env).OUTERLOOP_NATIVE_PROFILE === '1';
   }
+}
 
-  private mode(): LoweringOptions {
-    const mode = (this.options.environment ?? process.env).OUTERLOOP_NATIVE_MODE ?? '';
-    if (mode === '') return {};
-    if (mode === 'particle-major' || mode === 'lane-major') return { mode };
-    throw new ConfigurationError('OUTERLOOP_NATIVE_MODE', 'particle-major or lane-major', mode);
-  }
+/** @throws ConfigurationError if OUTERLOOP_NATIVE_MODE is neither of the modes. */
+function modeOf({ environment = process.env }: NativeOptions): LoweringOptions {
+  const mode = environment.OUTERLOOP_NATIVE_MODE ?? '';
+  if (mode === '') return {};
+  if (mode === 'particle-major' || mode === 'lane-major') return { mode };
+  throw new ConfigurationError('OUTERLOOP_NATIVE_MODE', 'particle-major or lane-major', mode);
 }
 
 function originText(source: string, line: number): string | undefined {
