@@ -684,6 +684,29 @@ export function opSuite(engines: readonly EngineUnderTest[]): void {
       );
     }, 300_000);
 
+    if (compiled === true) {
+      test('random graphs of longer axes', async () => {
+        const { of, numRuns } = batches(randomGraphs({ domain: 'tame', long: true }), 96);
+        await fc.assert(
+          fc.asyncProperty(of, async (graphs) => {
+            const all = graphs.map(fed);
+            const got = await runTogether(engine, all);
+            for (const [g, { graph, feeds }] of all.entries()) {
+              const expected = expectedOf(graph, feeds);
+              for (const [output, byParticle] of got[g].entries()) {
+                for (const [p, row] of byParticle.entries()) {
+                  // As above, and sums of up to 17³ terms.
+                  const tolerance = { relative: 1e-3, absolute: 1e-3 };
+                  expect(difference(row, expected[p][output], tolerance)).toBeUndefined();
+                }
+              }
+            }
+          }),
+          { seed: 20261123, numRuns },
+        );
+      }, 300_000);
+    }
+
     /**
      * NaN, infinities, −0 and int32 overflow, deep in graphs: every node is an output, and is held against the
      * interpreter's float32 on the operands that the engine itself computed, so that errors do not add up. Of the engines

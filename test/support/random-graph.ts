@@ -29,6 +29,8 @@ export interface RandomGraphOptions {
   readonly ops?: readonly OpName[];
   /** At most this many ops; 24 by default. */
   readonly maxOps?: number;
+  /** Axes of up to 17 instead of 4. */
+  readonly long?: boolean;
 }
 
 /** The context of the interpreter for a random graph. */
@@ -55,7 +57,9 @@ interface Known {
   readonly exact: boolean;
 }
 
-const EXTENTS = [1, 2, 3, 4];
+const EXTENTS: readonly number[] = [1, 2, 3, 4];
+/** With vectors that fill and leave a rest, and long enough for padded rows and values worth making again. */
+const LONG_EXTENTS: readonly number[] = [1, 5, 12, 17];
 const TABLE_ROWS = 5;
 /** Larger values are squashed before an op that enlarges them. */
 const MODERATE = 4;
@@ -71,8 +75,9 @@ class RandomGraphMaker {
   constructor(
     private readonly seed: number,
     private readonly tame: boolean,
+    private readonly extents: readonly number[] = EXTENTS,
   ) {
-    const shape = [EXTENTS[seed % 4], EXTENTS[(seed >>> 2) % 4], EXTENTS[(seed >>> 4) % 4]];
+    const shape = [this.extents[seed % 4], this.extents[(seed >>> 2) % 4], this.extents[(seed >>> 4) % 4]];
     const leaf = (name: string, type: ValueType): void =>
       void this.put(this.builder.input(name, type), type.dtype === 'int32' ? 8 : 4, true);
     leaf('x', { shape: shape.slice(0, 2), dtype: 'float32' });
@@ -234,7 +239,7 @@ class RandomGraphMaker {
         const distribution = (
           [{ name: 'uniform' }, { name: 'normal' }, { name: 'integer', low: -3, high: 5 }] as const
         )[this.take(3)];
-        const shape = Array.from({ length: this.take(3) }, () => EXTENTS[this.take(4)]);
+        const shape = Array.from({ length: this.take(3) }, () => this.extents[this.take(4)]);
         const random = builder.emit('random', [], {
           stream: this.take(2) === 0 ? 'user' : 'batch',
           perStep: this.take(2) === 0,
@@ -246,7 +251,7 @@ class RandomGraphMaker {
         return;
       }
       case 'iota': {
-        const shape = [EXTENTS[this.take(4)], EXTENTS[this.take(4)]];
+        const shape = [this.extents[this.take(4)], this.extents[this.take(4)]];
         this.put(builder.emit('iota', [], { shape, axis: this.take(2) }), 4, true);
         return;
       }
@@ -384,7 +389,7 @@ class RandomGraphMaker {
         const left = this.asMatrix(this.moderate(this.pickFloat()));
         const transposeA = this.take(2) === 0;
         const inner = builder.shape(left)[builder.shape(left).length - (transposeA ? 2 : 1)];
-        const width = EXTENTS[this.take(4)];
+        const width = this.extents[this.take(4)];
         const batch = builder.shape(left).slice(0, -2);
         const transposeB = this.take(2) === 0;
         const tail = transposeB ? [width, inner] : [inner, width];
@@ -418,9 +423,11 @@ class RandomGraphMaker {
       }
       case 'broadcast': {
         const x = this.pick((id) => builder.shape(id).length < 4);
-        const shape = builder.shape(x).map((extent) => (extent === 1 ? EXTENTS[this.take(4)] : extent));
+        const shape = builder.shape(x).map((extent) => (extent === 1 ? this.extents[this.take(4)] : extent));
         same(
-          builder.emit('broadcast', [x], { shape: this.take(2) === 0 ? shape : [EXTENTS[this.take(4)], ...shape] }),
+          builder.emit('broadcast', [x], {
+            shape: this.take(2) === 0 ? shape : [this.extents[this.take(4)], ...shape],
+          }),
           x,
         );
         return;
@@ -513,6 +520,7 @@ class RandomGraphMaker {
 
 /** Values with more elements stop the growth of a graph. */
 const MAX_ELEMENTS = 2000;
+const MAX_LONG_ELEMENTS = 60_000;
 
 export function buildRandomGraph(
   seed: number,
@@ -520,11 +528,12 @@ export function buildRandomGraph(
   options: RandomGraphOptions,
 ): RandomGraph {
   const ops = options.ops ?? GENERATED_OPS;
-  const maker = new RandomGraphMaker(seed, options.domain === 'tame');
+  const long = options.long === true;
+  const maker = new RandomGraphMaker(seed, options.domain === 'tame', long ? LONG_EXTENTS : EXTENTS);
   const total = (): number =>
     Array.from({ length: maker.builder.size }, (_, id) => sizeOf(maker.builder.shape(id))).reduce((a, b) => a + b, 0);
   for (const choices of steps) {
-    if (total() > MAX_ELEMENTS) break;
+    if (total() > (long ? MAX_LONG_ELEMENTS : MAX_ELEMENTS)) break;
     maker.step(ops[choices[0] % ops.length], choices.slice(1));
   }
   const graph = maker.builder.finish(maker.outputs(steps[0]));
