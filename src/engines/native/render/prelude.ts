@@ -303,8 +303,10 @@ OL_FN float ol_max_number1(float x, float number) { return ol_max_number(ol_spla
 OL_FN float ol_min_number1(float x, float number) { return ol_min_number(ol_splat_f(x), ol_splat_f(number))[0]; }
 #endif
 
-// The remainder with the sign of the divisor, also when it is zero; fmod is exact.
+// The remainder with the sign of the divisor, also when it is zero; fmod is exact. Whether it knows a subnormal divisor
+// that is flushed for a zero depends on the library.
 OL_FN float ol_mod_f1(float x, float y) {
+  if (y == 0) return __builtin_nanf("");
   float rest = __builtin_fmodf(x, y);
   if (rest == 0) return y < 0 ? -0.0f : 0.0f;
   return (rest < 0) == (y < 0) ? rest : rest + y;
