@@ -21,6 +21,7 @@ import { bundleArray, checkCopy, checkSteps, ParticleTable } from '../shared/par
 import { checkPerturbation } from '../shared/perturbation';
 import { Sequence } from '../shared/scheduling';
 import { plannedThreads } from './memory';
+import { Pace } from './pace';
 import { codeError, SHORT_NANOSECONDS, type NativeUnrollProgram } from './program';
 import { leafWords, particleWords } from './records';
 import { REQUEST_FIELDS, type RequestField } from './render/driver';
@@ -30,6 +31,8 @@ import { CODES, type Address, type Task } from './runtime';
 const WATCHED = { share: 0.02, nanoseconds: 1e9, copyBytesPerNanosecond: 4 };
 
 const FIELD = Object.fromEntries(REQUEST_FIELDS.map((name, i) => [name, i])) as Record<RequestField, number>;
+
+type Job = 'reset' | 'advance' | 'finish' | 'restore';
 
 type StateArray = Float32Array | Int32Array | Uint8Array;
 
@@ -57,14 +60,19 @@ export class NativePopulation implements Population {
   private memory: Address;
   /** Known to be so; a particle that has a state keeps one. */
   private allStarted = false;
-  /** What the last window took; of (count, steps) as it was, and for one step of one particle. */
-  private last = { count: 0, steps: 0, nanoseconds: Infinity, each: Infinity };
+  private readonly resetPace = new Pace();
+  private readonly advancePace = new Pace();
+  private readonly finishPace = new Pace();
+  /** `struct ol_request`, filled anew for each call: calls run one after the other. */
+  private readonly words = new BigInt64Array(REQUEST_FIELDS.length);
+  private readonly doubles = new Float64Array(this.words.buffer);
+  private readonly wordsAddress: Address;
 
   /** @throws EngineError if the particles do not fit into memory, with the numbers. */
   constructor(
     private readonly program: NativeUnrollProgram,
     readonly size: number,
-    private readonly seed: number,
+    seed: number,
     private readonly onDispose: () => void,
   ) {
     this.table = new ParticleTable(size);
@@ -75,6 +83,12 @@ export class NativePopulation implements Population {
     const address = (column: Int32Array): Address => runtime.koffi.address(column);
     const { workers, episodes, t } = this.table;
     this.columns = { workers: address(workers), episodes: address(episodes), t: address(t) };
+    this.wordsAddress = runtime.koffi.address(this.words);
+    const [seed0, seed1] = seedKey(seed);
+    this.words[FIELD.seed0] = BigInt(seed0);
+    this.words[FIELD.seed1] = BigInt(seed1);
+    this.words[FIELD.size] = BigInt(size);
+    this.words[FIELD.tables] = program.tablesAddress;
   }
 
   reset(request: ResetRequest): Promise<void> {
@@ -89,7 +103,7 @@ export class NativePopulation implements Population {
       checkSignal(request.signal, 'reset', 'before its first particle');
       const t = new Int32Array(particles.length);
       const native = this.request(request, 0, { workers, episodes, t });
-      await this.run('reset', native, particles.length, this.program.driver.scratch.init);
+      await this.soon('reset', native, particles.length, this.program.driver.scratch.init, this.resetPace);
       for (let i = 0; i < particles.length; i++) this.table.start(particles[i], workers[i], episodes[i]);
     });
   }
@@ -104,17 +118,12 @@ export class NativePopulation implements Population {
       const native = this.request(request, 2 + metrics.length);
       native.words[FIELD.steps] = BigInt(steps);
       checkSignal(signal, 'advance', 'before its first step');
-      const known = m === this.last.count && steps === this.last.steps ? this.last.nanoseconds : Infinity;
-      let nanoseconds: number;
-      if (known < SHORT_NANOSECONDS && !runtime.busy) {
-        const ran = runtime.runNow(this.task('advance', native, m, driver.scratch.step));
-        if (ran.code !== CODES.ok) throw codeError('advance', ran.code);
-        ({ nanoseconds } = ran);
+      if (this.advancePace.atMost(m, steps) < SHORT_NANOSECONDS && !runtime.busy) {
+        this.advancePace.took(m, steps, this.runNow('advance', native, m, driver.scratch.step));
       } else {
-        const backup = signal === undefined ? undefined : this.backup(m, m * steps * this.last.each);
-        nanoseconds = await this.window(native, request, backup);
+        const backup = signal === undefined ? undefined : this.backup(m, this.advancePace.likely(m, steps));
+        this.advancePace.took(m, steps, await this.window(native, request, backup));
       }
-      this.last = { count: m, steps, nanoseconds, each: nanoseconds / Math.max(1, m * steps) };
       if (whole) addToAll(this.table.t, steps);
       else for (let i = 0; i < m; i++) this.table.t[particles[i]] += steps;
       const column = (k: number): Float64Array => native.results.subarray(k * m, (k + 1) * m);
@@ -146,7 +155,7 @@ export class NativePopulation implements Population {
       if (finishes.length === 0) return {};
       this.check('finish', particles);
       const native = this.request(request, finishes.length);
-      await this.run('finish', native, m, driver.scratch.finish);
+      await this.soon('finish', native, m, driver.scratch.finish, this.finishPace);
       return Object.fromEntries(finishes.map((name, k) => [name, native.results.subarray(k * m, (k + 1) * m)]));
     });
   }
@@ -217,60 +226,49 @@ export class NativePopulation implements Population {
     results: number,
     fresh?: { readonly workers: Int32Array; readonly episodes: Int32Array; readonly t: Int32Array },
   ): NativeRequest {
-    const { runtime, theta, tables } = this.program;
+    const { koffi } = this.program.runtime;
+    const { words, columns } = this;
     const m = particles.length;
-    checkPerturbation(perturbation, m, theta.size);
-    const arrays: ArrayBufferView[] = [];
-    const address = (array: ArrayBufferView): Address => {
-      arrays.push(array);
-      return runtime.koffi.address(array);
-    };
+    checkPerturbation(perturbation, m, this.program.theta.size);
     // Not cleared: jobs write all of it.
     const out = new Float64Array(Buffer.allocUnsafeSlow(8 * results * m).buffer);
-    const words = new BigInt64Array(REQUEST_FIELDS.length);
-    const set = (field: RequestField, value: bigint): void => {
-      words[FIELD[field]] = value;
-    };
-    set('particles', address(particles));
-    set('workers', fresh === undefined ? this.columns.workers : address(fresh.workers));
-    set('episodes', fresh === undefined ? this.columns.episodes : address(fresh.episodes));
-    set('t', fresh === undefined ? this.columns.t : address(fresh.t));
-    set('fresh', fresh === undefined ? 0n : 1n);
+    const arrays: ArrayBufferView[] = [words, particles, out];
+    words[FIELD.particles] = koffi.address(particles);
+    words[FIELD.workers] = fresh === undefined ? columns.workers : koffi.address(fresh.workers);
+    words[FIELD.episodes] = fresh === undefined ? columns.episodes : koffi.address(fresh.episodes);
+    words[FIELD.t] = fresh === undefined ? columns.t : koffi.address(fresh.t);
+    words[FIELD.fresh] = fresh === undefined ? 0n : 1n;
+    if (fresh !== undefined) arrays.push(fresh.workers, fresh.episodes, fresh.t);
     if (perturbation.form === 'explicit') {
-      set('form', 2n);
-      set('theta', address(perturbation.thetas));
+      words[FIELD.form] = 2n;
+      words[FIELD.theta] = koffi.address(perturbation.thetas);
+      arrays.push(perturbation.thetas);
     } else {
-      set('theta', address(perturbation.theta));
+      words[FIELD.form] = 0n;
+      words[FIELD.theta] = koffi.address(perturbation.theta);
+      arrays.push(perturbation.theta);
       if (perturbation.form === 'gaussian') {
-        set('form', 1n);
-        set('keys', address(perturbation.keys));
-        set('signs', address(perturbation.signs));
-        new Float64Array(words.buffer)[FIELD.sigma] = perturbation.sigma;
+        words[FIELD.form] = 1n;
+        words[FIELD.keys] = koffi.address(perturbation.keys);
+        words[FIELD.signs] = koffi.address(perturbation.signs);
+        this.doubles[FIELD.sigma] = perturbation.sigma;
+        arrays.push(perturbation.keys, perturbation.signs);
       }
     }
-    const [seed0, seed1] = seedKey(this.seed);
-    set('seed0', BigInt(seed0));
-    set('seed1', BigInt(seed1));
-    set('count', BigInt(m));
-    set('size', BigInt(this.size));
-    set('population', this.memory);
-    set('results', address(out));
-    set('tables', address(tables));
-    arrays.push(words);
+    words[FIELD.count] = BigInt(m);
+    words[FIELD.population] = this.memory;
+    words[FIELD.results] = koffi.address(out);
+    words[FIELD.backup] = 0n;
+    words[FIELD.begun] = 0n;
+    words[FIELD.cancel] = 0n;
     return { words, arrays, results: out };
   }
 
-  private task(
-    job: 'reset' | 'advance' | 'finish' | 'restore',
-    { words, arrays }: NativeRequest,
-    count: number,
-    scratch: number,
-    cancel?: Int32Array,
-  ): Task {
-    const { runtime, driver, jobs } = this.program;
+  private task(job: Job, { arrays }: NativeRequest, count: number, scratch: number, cancel?: Int32Array): Task {
+    const { driver, jobs } = this.program;
     return {
       job: jobs[job],
-      context: runtime.koffi.address(words),
+      context: this.wordsAddress,
       jobs: Math.ceil(count / driver.lanes),
       scratch,
       threads: this.threads,
@@ -280,9 +278,26 @@ export class NativePopulation implements Population {
     };
   }
 
-  /** Runs all jobs of a call, which cannot be cancelled on the way. */
+  /** Runs all jobs of a call before it returns. Nanoseconds that it took. */
+  private runNow(job: Job, native: NativeRequest, count: number, scratch: number): number {
+    const ran = this.program.runtime.runNow(this.task(job, native, count, scratch));
+    if (ran.code !== CODES.ok) throw codeError(job, ran.code);
+    return ran.nanoseconds;
+  }
+
+  /** Runs all jobs of a call that cannot be cancelled: before it returns if that takes but a moment. */
+  private async soon(job: Job, native: NativeRequest, count: number, scratch: number, pace: Pace): Promise<void> {
+    const now = pace.atMost(count, 1) < SHORT_NANOSECONDS && !this.program.runtime.busy;
+    pace.took(
+      count,
+      1,
+      now ? this.runNow(job, native, count, scratch) : (await this.run(job, native, count, scratch)).nanoseconds,
+    );
+  }
+
+  /** Runs all jobs of a call while the event loop turns. */
   private async run(
-    job: 'reset' | 'advance' | 'finish' | 'restore',
+    job: Job,
     native: NativeRequest,
     count: number,
     scratch: number,

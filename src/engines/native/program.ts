@@ -33,6 +33,7 @@ export class NativeUnrollProgram implements UnrollProgram {
   readonly finishes: readonly string[];
   /** Addresses of the tables, in the program's order; the arrays themselves stay referenced. */
   readonly tables: BigInt64Array;
+  readonly tablesAddress: Address;
   readonly jobs: Readonly<Record<'reset' | 'advance' | 'finish' | 'restore' | 'combine', Address>>;
   private readonly arrays: readonly ArrayBufferView[];
   private readonly populations = new Set<NativePopulation>();
@@ -54,6 +55,7 @@ export class NativeUnrollProgram implements UnrollProgram {
     this.finishes = traced.finishes;
     this.arrays = native.tables.map((table) => (table.kind === 'table' ? table.table.values : table.data));
     this.tables = BigInt64Array.from(this.arrays, (array) => runtime.koffi.address(array));
+    this.tablesAddress = runtime.koffi.address(this.tables);
     this.jobs = {
       reset: library.symbol('ol_reset'),
       advance: library.symbol('ol_advance'),

@@ -171,6 +171,8 @@ struct ol_thread {
   pthread_t id;
   char *arena;
   size_t arena_bytes;
+  _Atomic int asleep;
+  pthread_cond_t wake;
 };
 
 struct ol_pool {
@@ -181,7 +183,8 @@ struct ol_pool {
   char pad1[56];
   _Atomic int64_t remaining, busy;
   _Atomic int code;
-  _Atomic int sleepers;
+  /* Slots that the task is for: from \`first\` to below \`last\`. */
+  _Atomic int first, last;
   _Atomic int waiting;
   _Atomic int quit;
   struct ol_task *task;
@@ -189,7 +192,7 @@ struct ol_pool {
   /* Workers are slots 1 … workers; slot 0 is whoever calls. */
   int workers;
   pthread_mutex_t turn, lock;
-  pthread_cond_t wake, done;
+  pthread_cond_t done;
   struct ol_thread *slots;
 };
 
@@ -213,43 +216,55 @@ static void ol_work(struct ol_pool *pool, struct ol_thread *thread) {
   int64_t start = ol_now(), taken = 0;
   uint64_t mode = ol_mode();
   if (task->flush) ol_set_mode(ol_fast_mode());
-  for (;;) {
-    int64_t index = atomic_fetch_add(&pool->next, 1);
-    if (index >= task->jobs) break;
-    taken++;
-    if (atomic_load(&pool->code) == OL_OK) {
+  int64_t index = atomic_load(&pool->next);
+  while (index < task->jobs) {
+    /* Several at once while there are many: small jobs would wait for one another at the counters. */
+    int64_t some = (task->jobs - index) / (16 * task->threads);
+    if (some < 1) some = 1;
+    if (!atomic_compare_exchange_weak(&pool->next, &index, index + some)) continue;
+    taken += some;
+    for (int64_t end = index + some; index < end && atomic_load(&pool->code) == OL_OK; index++) {
       int code = cancel && *cancel ? OL_CANCELLED : run((void *)(uintptr_t)task->context, index, thread->arena);
       int none = OL_OK;
       if (code != OL_OK) atomic_compare_exchange_strong(&pool->code, &none, code);
     }
-    if (atomic_fetch_sub(&pool->remaining, 1) == 1) ol_tell(pool);
+    if (atomic_fetch_sub(&pool->remaining, some) == some) ol_tell(pool);
+    index = atomic_load(&pool->next);
   }
   if (task->flush) ol_set_mode(mode);
   if (taken) atomic_fetch_add(&pool->busy, ol_now() - start);
 }
 
-/* Waits for a task after generation \`seen\`. False: the pool is closing. */
-static int ol_await(struct ol_pool *pool, uint32_t seen) {
+static int ol_meant(struct ol_pool *pool, struct ol_thread *self) {
+  return self->slot >= atomic_load(&pool->first) && self->slot < atomic_load(&pool->last);
+}
+
+/*
+ * Waits for a task after generation \`seen\`. False: the pool is closing. Who had no part in the last one does not spin:
+ * where the caller takes jobs, there would be more threads awake than processors.
+ */
+static int ol_await(struct ol_pool *pool, struct ol_thread *self, uint32_t seen, int64_t spin) {
   int64_t until = 0;
-  for (unsigned turn = 0; pool->spin; turn++) {
+  for (unsigned turn = 0; spin; turn++) {
     uint64_t gate = atomic_load(&pool->gate);
     if (atomic_load(&pool->quit)) return 0;
     if ((uint32_t)(gate >> 32) != seen && (gate & OL_OPEN)) return 1;
     ol_pause();
     if (turn % 32 == 0) {
       int64_t now = ol_now();
-      if (!until) until = now + pool->spin;
+      if (!until) until = now + spin;
       if (now > until) break;
     }
   }
   pthread_mutex_lock(&pool->lock);
-  atomic_fetch_add(&pool->sleepers, 1);
+  atomic_store(&self->asleep, 1);
   for (;;) {
     uint64_t gate = atomic_load(&pool->gate);
-    if (atomic_load(&pool->quit) || ((uint32_t)(gate >> 32) != seen && (gate & OL_OPEN))) break;
-    pthread_cond_wait(&pool->wake, &pool->lock);
+    int open = (uint32_t)(gate >> 32) != seen && (gate & OL_OPEN) && ol_meant(pool, self);
+    if (open || atomic_load(&pool->quit)) break;
+    pthread_cond_wait(&self->wake, &pool->lock);
   }
-  atomic_fetch_sub(&pool->sleepers, 1);
+  atomic_store(&self->asleep, 0);
   pthread_mutex_unlock(&pool->lock);
   return !atomic_load(&pool->quit);
 }
@@ -258,7 +273,8 @@ static void *ol_worker(void *argument) {
   struct ol_thread *self = argument;
   struct ol_pool *pool = self->pool;
   uint32_t seen = 0;
-  while (ol_await(pool, seen)) {
+  int part = 1;
+  while (ol_await(pool, self, seen, part ? pool->spin : 0)) {
     uint64_t gate = atomic_load(&pool->gate);
     int inside = 0;
     while (gate & OL_OPEN) {
@@ -271,17 +287,22 @@ static void *ol_worker(void *argument) {
     if (!inside) continue;
     /* The task stays as it is while a worker is inside. */
     const struct ol_task *task = pool->task;
-    if (self->slot < task->threads + !task->join && self->arena_bytes >= (size_t)task->scratch) ol_work(pool, self);
+    part = self->slot < task->threads + !task->join;
+    if (part && self->arena_bytes >= (size_t)task->scratch) ol_work(pool, self);
     if (((atomic_fetch_sub(&pool->gate, 1) - 1) & (OL_INSIDE | OL_OPEN)) == 0) ol_tell(pool);
   }
   return 0;
 }
 
 static void ol_wake(struct ol_pool *pool) {
-  if (!atomic_load(&pool->sleepers)) return;
-  pthread_mutex_lock(&pool->lock);
-  pthread_cond_broadcast(&pool->wake);
-  pthread_mutex_unlock(&pool->lock);
+  int last = atomic_load(&pool->last), locked = 0;
+  for (int slot = 1; slot < last; slot++) {
+    if (!atomic_load(&pool->slots[slot].asleep)) continue;
+    if (!locked) pthread_mutex_lock(&pool->lock);
+    locked = 1;
+    pthread_cond_signal(&pool->slots[slot].wake);
+  }
+  if (locked) pthread_mutex_unlock(&pool->lock);
 }
 
 /* Waits until \`remaining\` is 0, or (\`closed\`) until no worker is inside. */
@@ -338,6 +359,8 @@ int ol_run(struct ol_pool *pool, struct ol_task *task) {
       if (join && threads == 1) {
         ol_work(pool, &pool->slots[0]);
       } else {
+        atomic_store(&pool->first, !join);
+        atomic_store(&pool->last, (int)threads + !join);
         uint64_t generation = (atomic_load(&pool->gate) >> 32) + 1;
         atomic_store(&pool->gate, (generation << 32) | OL_OPEN);
         ol_wake(pool);
@@ -358,7 +381,7 @@ void ol_close(struct ol_pool *pool) {
   pthread_mutex_lock(&pool->turn);
   pthread_mutex_lock(&pool->lock);
   atomic_store(&pool->quit, 1);
-  pthread_cond_broadcast(&pool->wake);
+  for (int slot = 1; slot <= pool->workers; slot++) pthread_cond_signal(&pool->slots[slot].wake);
   pthread_mutex_unlock(&pool->lock);
   for (int slot = 1; slot <= pool->workers; slot++) pthread_join(pool->slots[slot].id, 0);
   for (int slot = 0; slot <= pool->workers; slot++) ol_unmap(pool->slots[slot].arena, (int64_t)pool->slots[slot].arena_bytes);
@@ -379,7 +402,6 @@ struct ol_pool *ol_open(int threads) {
   pool->slots = slots;
   pthread_mutex_init(&pool->turn, 0);
   pthread_mutex_init(&pool->lock, 0);
-  pthread_cond_init(&pool->wake, 0);
   pthread_cond_init(&pool->done, 0);
   /* Where threads outnumber processors, one that spins keeps another from working. */
   long processors = sysconf(_SC_NPROCESSORS_ONLN);
@@ -391,6 +413,7 @@ struct ol_pool *ol_open(int threads) {
   for (int slot = 0; slot <= threads; slot++) {
     slots[slot].pool = pool;
     slots[slot].slot = slot;
+    pthread_cond_init(&slots[slot].wake, 0);
   }
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
