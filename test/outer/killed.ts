@@ -23,6 +23,7 @@ interface Order {
   readonly resume?: boolean;
   readonly killAt?: number;
   readonly overrides?: readonly string[];
+  readonly environment?: NodeJS.ProcessEnv;
 }
 
 /** What two runs must have in common: everything but wall time. */
@@ -48,9 +49,16 @@ export class KilledRuns {
   readonly folder = temporaryFolder();
   private readonly sources = new CompiledSources();
 
-  run(dir: string, order: Order = {}): Promise<Finished> {
-    const whole = { dir, preset: 'quadratic', overrides: OVERRIDES, ...order };
-    return this.sources.run(join('test', 'outer', 'child', 'run.js'), [JSON.stringify(whole)]);
+  /** @param resumed Environment of the processes that resume; it must not matter. */
+  constructor(
+    private readonly preset = 'quadratic',
+    private readonly overrides: readonly string[] = OVERRIDES,
+    private readonly resumed: NodeJS.ProcessEnv = {},
+  ) {}
+
+  run(dir: string, { environment, ...order }: Order = {}): Promise<Finished> {
+    const whole = { dir, preset: this.preset, overrides: this.overrides, ...order };
+    return this.sources.run(join('test', 'outer', 'child', 'run.js'), [JSON.stringify(whole)], { environment });
   }
 
   /** `places`: at which of so many calls that change files a run is killed, each time one of its own. */
@@ -77,7 +85,8 @@ export class KilledRuns {
     expect((await this.run(dir, { killAt: at })).signal).toBe('SIGKILL');
     for (const killAt of [5 + (at % 13) * 3, undefined]) {
       // Before config.json is there, nothing has begun.
-      const again = await this.run(dir, { resume: existsSync(join(dir, 'config.json')), killAt });
+      const resume = existsSync(join(dir, 'config.json'));
+      const again = await this.run(dir, { resume, killAt, environment: this.resumed });
       if (killAt === undefined) expect(again).toMatchObject({ code: 0, stderr: '' });
     }
     expect(outcome(dir)).toEqual(outcome(whole));

@@ -1,5 +1,6 @@
-/** SIGKILL at any moment, then resume: the same bits as a run that nobody touched. Real processes, reference engine. */
+/** SIGKILL at any moment, then resume: the same bits as a run that nobody touched. Real processes. */
 import { join } from 'node:path';
+import { HAS_COMPILER } from '../support/native';
 import { ITERATIONS, KilledRuns, outcome, OVERRIDES } from './killed';
 
 let runs: KilledRuns;
@@ -28,3 +29,17 @@ test('same seed, same bits in two processes; another seed, other bits', async ()
 test('killed here and there, again and again, it ends as if untouched (at calls all over its work: test/full)', async () => {
   await runs.expectSameEnd(() => [3, 17, 31, 74]);
 }, 120000);
+
+(HAS_COMPILER ? test : test.skip)(
+  'so it does on engine native, with another number of threads after each kill',
+  async () => {
+    const overrides = [...OVERRIDES, 'engine=native', 'task.hidden=[8]'];
+    const native = new KilledRuns('mnist-lr-small', overrides, { OUTERLOOP_THREADS: '3' });
+    try {
+      await native.expectSameEnd(() => [31, 74]);
+    } finally {
+      native.dispose();
+    }
+  },
+  240000,
+);
