@@ -18,6 +18,8 @@ export interface Compiler {
   readonly target: Target;
   /** Flags of the instruction set. */
   readonly isaFlags: readonly string[];
+  /** OUTERLOOP_NATIVE_FLAGS: what comes after all other flags. */
+  readonly moreFlags: readonly string[];
   /** Everything that the code depends on besides its source and flags: all predefined macros, the CPU's name. */
   readonly fingerprint: string;
 }
@@ -35,27 +37,38 @@ export async function findCompiler(
   milliseconds = PROBE_MILLISECONDS,
 ): Promise<Compiler> {
   const isa = isaOf(environment);
-  const given = (environment.CC ?? '').split(/\s+/).filter((word) => word !== '');
+  const given = words(environment.CC);
+  const more = words(environment.OUTERLOOP_NATIVE_FLAGS);
   if (given.length > 0) {
     const program = onPath(given[0], environment);
     if (program === undefined) {
       throw new EngineUnavailableError('native', `CC names "${given[0]}", which is not there`, ADVICE);
     }
-    return probe(program, given.slice(1), isa, milliseconds);
+    return probe(program, given.slice(1), more, isa, milliseconds);
   }
   for (const name of NAMES) {
     const program = onPath(name, environment);
-    if (program !== undefined) return probe(program, [], isa, milliseconds);
+    if (program !== undefined) return probe(program, [], more, isa, milliseconds);
   }
   throw new EngineUnavailableError('native', `there is no C compiler (${NAMES.join(', ')}) on PATH`, ADVICE);
 }
 
-async function probe(program: string, args: readonly string[], isa: Isa, milliseconds: number): Promise<Compiler> {
+function words(text = ''): string[] {
+  return text.split(/\s+/).filter((word) => word !== '');
+}
+
+async function probe(
+  program: string,
+  args: readonly string[],
+  moreFlags: readonly string[],
+  isa: Isa,
+  milliseconds: number,
+): Promise<Compiler> {
   const flags = isaFlags(isa, process.arch);
   // One call gives the version, what -march=native means here, and whether the compiler runs at all.
   const { code, stdout, stderr, timedOut, failure } = await runProgram(
     program,
-    [...args, ...flags, '-dM', '-E', '-x', 'c', '/dev/null'],
+    [...args, ...flags, ...moreFlags, '-dM', '-E', '-x', 'c', '/dev/null'],
     { milliseconds },
   );
   const macros = macrosOf(stdout);
@@ -74,6 +87,7 @@ async function probe(program: string, args: readonly string[], isa: Isa, millise
     isa,
     target: targetOf(macros),
     isaFlags: flags,
+    moreFlags,
     fingerprint: [...macros].map((entry) => entry.join(' ')).join('\n') + cpuName(),
   };
 }

@@ -10,7 +10,7 @@ import { placeBuffers, type Lifetime } from './arena';
 import type { Group, Grouping } from './groups';
 import { baseOf, seenThrough, storesOf } from './memory';
 import { orderGroups, type InPlace } from './order';
-import type { DrawKey, KernelCall, Layout, Place, PlannedFunction } from './program';
+import type { DrawKey, KernelCall, Layout, Place, PlannedFunction, Span } from './program';
 import type { Tables } from './tables';
 import { bytesOf, denseLayout, spanOf } from './views';
 
@@ -177,11 +177,15 @@ class CallPlanner {
     const places = buffers.map((use): PendingPlace => {
       if (use.kind === 'workspace') {
         return hoisted
-          ? { place: { arena: 'window', number: this.windowBytes.push(use.bytes) - 1 }, bytes: 0 }
-          : { place: this.scratch(use.bytes), bytes: 0 };
+          ? {
+              place: { arena: 'window', number: this.windowBytes.push(use.bytes) - 1 },
+              bytes: 0,
+              span: { from: 0, to: use.bytes },
+            }
+          : { place: this.scratch(use.bytes), bytes: 0, span: { from: 0, to: use.bytes } };
       }
-      const { place, bytes } = this.seen(use.value);
-      return { place, bytes };
+      const { place, bytes, span } = this.seen(use.value);
+      return { place, bytes, span };
     });
     const root = group.root === undefined ? undefined : graph.nodes[group.root];
     const key: DrawKey | undefined =
@@ -199,7 +203,7 @@ class CallPlanner {
   copy(from: ValueId, goal: Goal): void {
     const { type } = this.request.grouping.analysis.graph.nodes[from];
     const kept = this.saved.get(from);
-    const source = kept === undefined ? this.seen(from) : { place: kept.slot, bytes: 0, layout: kept.layout };
+    const source = kept === undefined ? this.seen(from) : located(kept.slot, kept.layout);
     this.copyCall(type, source, goal, `copies ${this.label(from)}`);
   }
 
@@ -214,6 +218,7 @@ class CallPlanner {
         const offsets = place.arena === 'window' ? window.offsets : scratch.offsets;
         return { arena: place.arena, offset: offsets[place.number] + bytes };
       }),
+      spans: places.map(({ span }) => span),
     });
     return {
       prologue: this.prologue.map(settle),
@@ -256,7 +261,7 @@ class CallPlanner {
     const layout = this.request.layouts.get(base);
     const view = layout === undefined ? undefined : seenThrough(analysis, id, layout);
     if (view === undefined) throw new Error(`planner: %${String(id)} does not lie in memory.`);
-    return { place: this.place(base), bytes: view.offset * bytesOf(view.layout.memory), layout: view.layout };
+    return { ...located(this.place(base), view.layout), bytes: view.offset * bytesOf(view.layout.memory) };
   }
 
   private place(base: ValueId): Place | Slot {
@@ -283,8 +288,9 @@ class CallPlanner {
     const { fragment, input } = copyFragment(type, from.layout, to.layout);
     const { kernel, buffers } = lowerFragment(fragment, this.request.target);
     const places = buffers.map((use): PendingPlace => {
-      if (use.kind === 'workspace') return { place: this.scratch(use.bytes), bytes: 0 };
-      return use.value === input ? from : { place: to.place, bytes: 0 };
+      if (use.kind === 'workspace')
+        return { place: this.scratch(use.bytes), bytes: 0, span: { from: 0, to: use.bytes } };
+      return use.value === input ? from : located(to.place, to.layout);
     });
     this.push(false, { kernel, places, origin });
   }
@@ -294,6 +300,15 @@ interface PendingPlace {
   readonly place: Place | Slot;
   /** Added to the place's offset. */
   readonly bytes: number;
+  /** From there on. */
+  readonly span: Span;
+}
+
+function located(place: Place | Slot, layout: Layout): PendingPlace & { readonly layout: Layout } {
+  const { shape, strides, memory } = layout;
+  const back = shape.reduce((sum, extent, axis) => sum + (extent - 1) * Math.min(0, strides[axis]), 0);
+  const [from, length] = sizeOf(shape) === 0 ? [0, 0] : [back, spanOf(layout)];
+  return { place, bytes: 0, span: { from: from * bytesOf(memory), to: (from + length) * bytesOf(memory) }, layout };
 }
 type PendingCall = Omit<KernelCall, 'places'> & { readonly places: readonly PendingPlace[] };
 

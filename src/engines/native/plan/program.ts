@@ -40,11 +40,19 @@ export interface DrawKey {
   readonly path: readonly number[];
 }
 
+/** First byte and first byte after the last, from a place on; the first is negative for views that run backwards. */
+export interface Span {
+  readonly from: number;
+  readonly to: number;
+}
+
 /** One call of a kernel by the driver. */
 export interface KernelCall {
   readonly kernel: Kernel;
   /** One for each of the kernel's buffers. */
   readonly places: readonly Place[];
+  /** Bytes from each place on that the kernel may touch: guarded programs hold it to them. */
+  readonly spans?: readonly Span[];
   /** If given, the kernel's two scalar parameters (u32) are the words of this key. */
   readonly key?: DrawKey;
   /** Pass and ops that it comes from, for errors and listings. */
