@@ -5,6 +5,7 @@ import { ConfigurationError, EngineUnavailableError } from '../../src/contracts'
 import { build, findCompiler, LibraryCache, NativeCompileError, type Compiler } from '../../src/engines/native/compile';
 import { describeNative as describeMachine } from '../../src/engines/native/describe';
 import { NativeEngine } from '../../src/engines/native/engine';
+import { loadKoffi } from '../../src/engines/native/runtime';
 import { COMPILERS, describeNative, removeFolders, temporaryFolder } from '../support/native';
 import { laneWalk, particleWalk, WALK, Walker } from '../support/native-programs';
 
@@ -115,6 +116,44 @@ describeNative('compiling', () => {
       /could not compile "a program": .*unknown_name.* in line 2: return unknown_name; \(emitted by line 2 of the pass "test"\)/,
     );
     await expect(failed).rejects.toMatchObject({ origin: 'line 2 of the pass "test"' });
+    expect(readdirSync(cache.folder)).toEqual([]);
+  });
+
+  test('several units become one library; each of them counts for the key', async () => {
+    const cache = await freshCache();
+    const units = [
+      '__attribute__((visibility("hidden"))) int two(void);\nint four(void) { return 2 * two(); }\n',
+      '__attribute__((visibility("hidden"))) int two(void) { return 2; }\n',
+    ];
+    const first = await build(compiler, cache, units, { name });
+    const library = (await loadKoffi()).load(first.path);
+    const four = library.func('int four()') as unknown as () => number;
+    expect(four()).toBe(4);
+    library.unload();
+    expect((await build(compiler, cache, units, { name })).fromCache).toBe(true);
+    const others = [
+      [units[0], `${units[1]} `],
+      [units[1], units[0]],
+      [units.join('')],
+      // Texts must not run together.
+      [`${units[0]}\n`, units[1].slice(0, -1)],
+    ];
+    for (const other of others) expect((await build(compiler, cache, other, { name })).fromCache).toBe(false);
+    expect(readdirSync(cache.folder).filter((file) => file.startsWith('work-'))).toEqual([]);
+  });
+
+  test('an error in one of several units, and one that only the linker finds', async () => {
+    const cache = await freshCache();
+    const origin = (line: number, unit: number): string => `line ${line} of unit ${unit}`;
+    const good = 'int one(void) { return 1; }\n';
+    const bad = 'int two(void) {\n  return unknown_name;\n}\n';
+    const failed = build(compiler, cache, [good, bad], { name, originOfLine: origin });
+    await expect(failed).rejects.toThrow(
+      /unknown_name.* in line 2: return unknown_name; \(emitted by line 2 of unit 1\)/,
+    );
+    await expect(build(compiler, cache, [good, good], { name, originOfLine: origin })).rejects.toThrow(
+      NativeCompileError,
+    );
     expect(readdirSync(cache.folder)).toEqual([]);
   });
 

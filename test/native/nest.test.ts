@@ -366,7 +366,7 @@ describe('C', () => {
     const lineOf = (text: string): number => source.split('\n').findIndex((line) => line.includes(text)) + 1;
     expect(originOfLine(source, lineOf('1.0f'))).toEqual({ kernel: 'dense 1', note: 'layer 0/matmul' });
     expect(originOfLine(source, lineOf('2.0f'))).toEqual({ kernel: 'dense 1', note: 'layer 0/relu' });
-    expect(originOfLine(source, lineOf('static'))).toEqual({ kernel: 'dense 1' });
+    expect(originOfLine(source, lineOf('noinline'))).toEqual({ kernel: 'dense 1' });
     expect(originOfLine(source, lineOf('before'))).toBeUndefined();
     expect(originOfLine(source, lineOf('after'))).toBeUndefined();
   });

@@ -1,4 +1,5 @@
 /** Windows compiled to machine code: the traced step becomes C, the machine's compiler makes a library of it. */
+import { availableParallelism } from 'node:os';
 import {
   ConfigurationError,
   EngineUnavailableError,
@@ -19,6 +20,9 @@ import { MATH } from './render/math';
 import { RANDOM } from './render/random';
 import { loadKoffi, loadLibrary, NEEDS_SOURCE, Runtime, type Koffi } from './runtime';
 import { threadsOf } from './threads';
+
+/** Each takes half a second to read what all of them begin with, on a core of its own. */
+const MOST_UNITS = 4;
 
 export interface NativeOptions extends EngineOptions {
   readonly environment?: NodeJS.ProcessEnv;
@@ -86,16 +90,15 @@ export class NativeEngine implements GraphEngine {
   async compileNative(traced: TracedProblem, program: NativeProgram): Promise<NativeUnrollProgram> {
     const { koffi, compiler, cache, runtime } = this;
     const { name } = traced.problem;
-    const driver = renderProgram(
-      program,
-      [MATH, RANDOM],
-      traced.metrics.length,
-      traced.finishes.length,
-      this.profile(),
-    );
-    const source = [driver.source, NEEDS_SOURCE].join('\n');
-    const origin = { name, originOfLine: (line: number) => originText(source, line) };
-    const library = await loadLibrary(koffi, compiler, cache, source, origin);
+    const driver = renderProgram(program, [MATH, RANDOM], traced.metrics.length, traced.finishes.length, {
+      profile: this.profile(),
+      guard: this.guard(),
+      units: Math.min(MOST_UNITS, availableParallelism()),
+    });
+    const [main, ...others] = driver.sources;
+    const sources = [[main, NEEDS_SOURCE].join('\n'), ...others];
+    const origin = { name, originOfLine: (line: number, unit: number) => originText(sources[unit], line) };
+    const library = await loadLibrary(koffi, compiler, cache, sources, origin);
     runtime.checkProcessor(library);
     return new NativeUnrollProgram(this.name, traced, program, driver, runtime, library, this.options);
   }
@@ -103,6 +106,12 @@ export class NativeEngine implements GraphEngine {
   async dispose(): Promise<void> {
     await this.runtime.close();
     await this.cache.close();
+  }
+
+  /** Under AddressSanitizer, kernels are held to their buffers. */
+  private guard(): boolean {
+    const { args, moreFlags } = this.compiler;
+    return [...args, ...moreFlags].some((flag) => /^-fsanitize=.*\baddress\b/.test(flag));
   }
 
   private profile(): boolean {

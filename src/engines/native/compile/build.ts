@@ -1,4 +1,4 @@
-/** Source text to a library on disk, by the cache or the compiler. */
+/** Source texts to a library on disk, by the cache or the compiler. */
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { EngineError } from '../../../contracts';
@@ -10,8 +10,8 @@ import { runProgram } from './process';
 export interface BuildOptions {
   /** For messages: the problem or `runtime`. */
   readonly name: string;
-  /** Pass and ops that emitted a line (from 1) of the source. */
-  readonly originOfLine?: (line: number) => string | undefined;
+  /** Pass and ops that emitted a line (from 1) of a source (from 0). */
+  readonly originOfLine?: (line: number, unit: number) => string | undefined;
   /** Without the flags of the instruction set: code that must run before it is known what the processor has. */
   readonly baseline?: boolean;
   readonly extraFlags?: readonly string[];
@@ -26,7 +26,7 @@ export interface Built {
 }
 
 /** Changes whenever code compiled before must not be used any more. */
-const FORMAT = '1';
+const FORMAT = '2';
 const MILLISECONDS = 300_000;
 
 /**
@@ -39,40 +39,50 @@ const FLAGS = [
   '-ffp-contract=off',
   '-fno-math-errno',
   '-fPIC',
-  '-shared',
   '-Werror=implicit-function-declaration',
 ];
 
-function flagsOf(compiler: Compiler, options: BuildOptions): string[] {
-  const isa = options.baseline === true ? [] : [...compiler.isaFlags];
-  // The runtime's threads sleep in it even after the last handle is closed.
-  const linker = process.platform === 'darwin' ? [] : ['-Wl,-z,nodelete'];
-  return [
-    ...compiler.args,
-    ...FLAGS,
-    ...isa,
-    ...(options.extraFlags ?? []),
-    ...(options.baseline === true ? ['-pthread', ...linker] : []),
-  ];
+interface Flags {
+  readonly compile: readonly string[];
+  /** Besides those of compiling. */
+  readonly link: readonly string[];
+}
+
+function flagsOf(compiler: Compiler, options: BuildOptions): Flags {
+  const baseline = options.baseline === true;
+  return {
+    compile: [
+      ...compiler.args,
+      ...FLAGS,
+      ...(baseline ? ['-pthread'] : compiler.isaFlags),
+      ...(options.extraFlags ?? []),
+      ...compiler.moreFlags,
+    ],
+    // The runtime's threads sleep in it even after the last handle is closed.
+    link: ['-shared', ...(baseline && process.platform !== 'darwin' ? ['-Wl,-z,nodelete'] : [])],
+  };
 }
 
 /**
+ * @param source one translation unit, or several, which are compiled side by side.
  * @throws NativeCompileError if the compiler fails, with its first error and who emitted the line.
  * @throws EngineError if the cache cannot be written (a full disk).
  */
 export async function build(
   compiler: Compiler,
   cache: LibraryCache,
-  source: string,
+  source: string | readonly string[],
   options: BuildOptions,
 ): Promise<Built> {
+  const units = typeof source === 'string' ? [source] : source;
   const flags = flagsOf(compiler, options);
-  const key = sha256(FORMAT, source, flags.join('\0'), compiler.program, compiler.fingerprint);
+  const texts = [FORMAT, String(units.length), ...units];
+  const key = sha256(...texts, flags.compile.join('\0'), flags.link.join('\0'), compiler.program, compiler.fingerprint);
   const found = await cache.find(key);
   if (found !== undefined) return { key, path: found, fromCache: true };
 
   try {
-    return await compile(compiler, cache, source, options, flags, key);
+    return await compile(compiler, cache, units, options, flags, key);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === undefined) throw error;
@@ -86,21 +96,32 @@ export async function build(
 async function compile(
   compiler: Compiler,
   cache: LibraryCache,
-  source: string,
+  units: readonly string[],
   options: BuildOptions,
-  flags: readonly string[],
+  flags: Flags,
   key: string,
 ): Promise<Built> {
   const folder = await cache.workFolder();
-  try {
-    await writeFile(join(folder, 'program.c'), source, { mode: 0o600 });
+  const run = async (args: readonly string[]): Promise<void> => {
     const finished = await runProgram(
       compiler.program,
-      [...flags, '-o', 'program.so', 'program.c', '-lm'],
+      [...flags.compile, ...args],
       // The compiler's own temporary files lie in the private folder, too.
       { cwd: folder, env: { TMPDIR: folder }, milliseconds: options.milliseconds ?? MILLISECONDS },
     );
-    if (finished.code !== 0) throw compileError(compiler, options, source, finished);
+    if (finished.code !== 0) throw compileError(compiler, options, units, finished);
+  };
+  try {
+    const files = units.map((_, unit) => `unit${unit}.c`);
+    for (const [unit, file] of files.entries()) await writeFile(join(folder, file), units[unit], { mode: 0o600 });
+    const link = [...flags.link, '-o', 'program.so'];
+    if (files.length === 1) await run([...link, ...files, '-lm']);
+    else {
+      // All of them end before the folder goes; of several errors the first unit's is shown.
+      const compiled = await Promise.allSettled(files.map((file) => run(['-c', file])));
+      for (const each of compiled) if (each.status === 'rejected') throw each.reason;
+      await run([...link, ...files.map((file) => file.replace(/c$/, 'o')), '-lm']);
+    }
     return { key, path: await cache.store(key, join(folder, 'program.so')), fromCache: false };
   } finally {
     await rm(folder, { recursive: true, force: true });
@@ -110,22 +131,22 @@ async function compile(
 function compileError(
   compiler: Compiler,
   options: BuildOptions,
-  source: string,
+  units: readonly string[],
   finished: Awaited<ReturnType<typeof runProgram>>,
 ): NativeCompileError {
   const lines = finished.stderr.split('\n');
   const diagnostic = lines.find((line) => /\b(fatal )?error:/.test(line)) ?? lines.find((line) => line !== '') ?? '';
-  const at = /^program\.c:(\d+)(?::\d+)?: (?:fatal )?error: (.*)$/.exec(diagnostic);
-  const line = at === null ? undefined : Number(at[1]);
-  const origin = line === undefined ? undefined : options.originOfLine?.(line);
+  const at = /^unit(\d+)\.c:(\d+)(?::\d+)?: (?:fatal )?error: (.*)$/.exec(diagnostic);
+  const [unit, line] = at === null ? [0, undefined] : [Number(at[1]), Number(at[2])];
+  const origin = line === undefined ? undefined : options.originOfLine?.(line, unit);
   const why = finished.timedOut
     ? `took longer than ${(options.milliseconds ?? MILLISECONDS) / 1000} s`
     : (finished.failure?.message ??
       (diagnostic === ''
         ? `ended with ${finished.signal ?? `code ${finished.code ?? '?'}`}`
-        : (at?.[2] ?? diagnostic)));
+        : (at?.[3] ?? diagnostic)));
   const where =
-    line === undefined ? '' : ` in line ${line}: ${(source.split('\n')[line - 1] ?? '').trim().slice(0, 160)}`;
+    line === undefined ? '' : ` in line ${line}: ${(units[unit].split('\n')[line - 1] ?? '').trim().slice(0, 160)}`;
   return new NativeCompileError(
     `${compiler.version} could not compile "${options.name}": ${why}${where}` +
       `${origin === undefined ? '' : ` (emitted by ${origin})`}. ` +

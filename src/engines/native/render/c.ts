@@ -43,6 +43,14 @@ export function renderKernels(table: KernelTable, target: Target): string {
   return table.entries.map(({ name, kernel }) => new KernelRenderer(kernel, name, table, target).render()).join('\n');
 }
 
+/** Declarations of kernels that another unit has. */
+export function renderPrototypes(entries: KernelTable['entries']): string {
+  return entries
+    .filter(({ kernel }) => kernel.inline !== true)
+    .map(({ name, kernel }) => `${renderSignature(kernel, name)};\n`)
+    .join('');
+}
+
 /** One kernel with what it calls. */
 export function renderKernel(kernel: Kernel, target: Target): string {
   return renderKernels(tableOf([kernel]), target);
@@ -94,12 +102,15 @@ class CNames {
   }
 }
 
+/** Every translation unit of the library may call a kernel. */
+const FUNCTION = '__attribute__((noinline, visibility("hidden")))';
+
 function signature(kernel: Kernel, name: string, names: CNames): string {
   const buffers = kernel.buffers.map(
     ({ name: buffer, memory, written }) => `${written ? '' : 'const '}${MEMORY_TYPES[memory]} *${names.of(buffer)}`,
   );
   const scalars = kernel.scalars.map(({ name: scalar, type }) => `${SCALAR_TYPES[type]} ${names.of(scalar)}`);
-  const head = kernel.inline === true ? 'OL_FN' : 'static __attribute__((noinline))';
+  const head = kernel.inline === true ? 'OL_FN' : FUNCTION;
   return `${head} void ${name}(${[...buffers, ...scalars].join(', ') || 'void'})`;
 }
 

@@ -15,7 +15,8 @@ import type {
   Place,
   PlannedFunction,
 } from '../plan/program';
-import { renderHead, renderKernels } from './c';
+import { guardedCall, guardedJob, guardHead } from './guard';
+import { renderUnits } from './units';
 
 /** Bytes that whatever a thread has for itself is aligned to. */
 const ALIGNMENT = 64;
@@ -71,13 +72,26 @@ type NameOf = (kernel: Kernel) => string;
 
 /** What the runtime has to give every thread. */
 export interface Driver {
-  readonly source: string;
+  /** Translation units of one library; the first has the driver. */
+  readonly sources: readonly string[];
   /** Bytes of memory of its own that a thread needs, by function. */
   readonly scratch: { readonly init: number; readonly step: number; readonly finish: number };
   /** Bytes of a record: of a particle, or of a block of `lanes` particles. */
   readonly record: number;
   /** Particles of a record. */
   readonly lanes: number;
+}
+
+export interface RenderOptions {
+  /**
+   * Counts the time of every kernel of the step and prints the shares when the process ends. Particle-major only: lane-major
+   * programs are one kernel.
+   */
+  readonly profile?: boolean;
+  /** For AddressSanitizer (guard.ts). */
+  readonly guard?: boolean;
+  /** Translation units at most; 1 unless given. Bits do not depend on it. */
+  readonly units?: number;
 }
 
 const COMMON = `
@@ -129,22 +143,22 @@ int ol_combine(void *context, int64_t job, void *scratch) {
  * @param texts what kernels and driver call: mathematics, Threefry and normals, `ol_perturb`, `ol_accumulate`.
  * @param metrics number of the step's metrics.
  * @param finishes number of the outputs of `finish`.
- * @param profile counts the time of every kernel of the step and prints the shares when the process ends. Particle-major
- * only: lane-major programs are one kernel.
  */
 export function renderProgram(
   program: NativeProgram,
   texts: readonly string[],
   metrics: number,
   finishes: number,
-  profile = false,
+  { profile = false, guard = false, units = 1 }: RenderOptions = {},
 ): Driver {
   const table = tableOf(kernelsOf(program));
   const nameOf: NameOf = (kernel) => table.nameOf(kernel);
-  const kernels = renderHead(program.target, texts) + renderKernels(table, program.target);
-  return program.mode === 'particle-major'
-    ? particleMajor(program, kernels, nameOf, metrics, finishes, profile)
-    : laneMajor(program, kernels, nameOf, metrics, finishes);
+  const { main, others } = renderUnits(table, program.target, texts, units);
+  const driver =
+    program.mode === 'particle-major'
+      ? particleMajor(program, main, nameOf, metrics, finishes, { profile, guard })
+      : laneMajor(program, main, nameOf, metrics, finishes, guard);
+  return { ...driver, sources: [...driver.sources, ...others] };
 }
 
 function kernelsOf(program: NativeProgram): Kernel[] {
@@ -188,13 +202,13 @@ function particleMajor(
   nameOf: NameOf,
   metrics: number,
   finishes: number,
-  profile: boolean,
+  { profile, guard }: Required<Omit<RenderOptions, 'units'>>,
 ): Driver {
   const { thetaSize, state, init, step, finish } = program;
   const text = (name: string, planned: PlannedFunction, results: number): [string, number] => {
     const arenas = arenasOf(thetaSize, planned);
     const timed = profile && name === 'ol_advance';
-    return [particleJob(program, name, planned, results, arenas, nameOf, timed), arenas.bytes];
+    return [particleJob(program, name, planned, results, arenas, nameOf, timed, guard), arenas.bytes];
   };
   const [reset, resetBytes] = text('ol_reset', init, 0);
   const [advance, advanceBytes] = text('ol_advance', step, 1 + metrics);
@@ -211,7 +225,12 @@ int ol_restore(void *context, int64_t i, void *scratch) {
 }
 `;
   return {
-    source: [kernels, COMMON, profile ? profileText(step) : '', reset, advance, end, restore].join('\n'),
+    sources: [
+      [
+        ...[kernels, COMMON, profile ? profileText(step) : '', guard ? guardHead(program) : ''],
+        ...[reset, advance, end, restore],
+      ].join('\n'),
+    ],
     scratch: { init: resetBytes, step: advanceBytes, finish: endBytes },
     record: state.bytes,
     lanes: 1,
@@ -296,19 +315,25 @@ function particleJob(
   arenas: Arenas,
   nameOf: NameOf,
   timed: boolean,
+  guard: boolean,
 ): string {
+  const { bytes } = program.state;
   const keys = new Keys();
-  const prologue = planned.prologue.map((call) => callText(call, keys, nameOf));
-  const calls = planned.calls.map((call, n) => {
+  const called = (call: KernelCall): string => {
     const text = callText(call, keys, nameOf);
+    return guard ? guardedCall(text, call, bytes, arenas.bytes) : text;
+  };
+  const prologue = planned.prologue.map(called);
+  const calls = planned.calls.map((call, n) => {
+    const text = called(call);
     return timed ? `{ const double since = ol_now(); ${text} ol_spent[${n}] += ol_now() - since; }` : text;
   });
   const stepping = name === 'ol_advance';
   const writes = name !== 'ol_finish';
-  const { bytes } = program.state;
   const body = [...keys.perStep, ...calls];
+  const record = guard ? '' : `char *const state = OL_AT(char, q->population) + particle * ${bytes};`;
   return `
-int ${name}(void *context, int64_t i, void *memory) {
+${guard ? `static int ${name}_inner(void *context, int64_t i, char *memory, char *const state)` : `int ${name}(void *context, int64_t i, void *memory)`} {
   const struct ol_request *q = context;
   char *const theta = (char *)memory + ${arenas.theta};
   char *const window = (char *)memory + ${arenas.window};
@@ -319,7 +344,7 @@ int ${name}(void *context, int64_t i, void *memory) {
   const int64_t particle = OL_AT(const int32_t, q->particles)[i];
   const int64_t at = q->fresh ? i : particle;
   const int32_t worker = OL_AT(const int32_t, q->workers)[at], episode = OL_AT(const int32_t, q->episodes)[at];
-  char *const state = OL_AT(char, q->population) + particle * ${bytes};
+  ${record}
   (void)window, (void)scratch, (void)result, (void)tables, (void)worker, (void)episode, (void)state;
   *t = OL_AT(const int32_t, q->t)[at];
 ${
@@ -351,7 +376,7 @@ ${indent(body, 4)}
 `
 }  return 0;
 }
-`;
+${guard ? guardedJob(name, bytes, arenas.bytes) : ''}`;
 }
 
 function indent(lines: readonly string[], spaces: number): string {
@@ -364,6 +389,7 @@ function laneMajor(
   nameOf: NameOf,
   metrics: number,
   finishes: number,
+  guard: boolean,
 ): Driver {
   const lanes = program.vectors * program.target.lanes;
   const record = aligned(4 * program.state.elements * lanes);
@@ -373,11 +399,16 @@ function laneMajor(
     ['ol_finish', program.finish, finishes],
   ];
   const texts = jobs.map(([name, kernel, results]) =>
-    kernel === undefined ? { text: '', bytes: 0 } : laneJob(program, name, kernel, results, nameOf),
+    kernel === undefined ? { text: '', bytes: 0 } : laneJob(program, name, kernel, results, nameOf, guard),
   );
   const [init, step, finish] = texts.map(({ bytes }) => bytes);
   return {
-    source: [kernels, COMMON, laneCommon(program, lanes, record), ...texts.map(({ text }) => text)].join('\n'),
+    sources: [
+      [
+        ...[kernels, COMMON, guard ? guardHead(program) : '', laneCommon(program, lanes, record)],
+        ...texts.map(({ text }) => text),
+      ].join('\n'),
+    ],
     scratch: { init, step, finish },
     record,
     lanes,
@@ -512,23 +543,31 @@ function laneJob(
   kernel: Kernel,
   results: number,
   nameOf: NameOf,
+  guard: boolean,
 ): { readonly text: string; readonly bytes: number } {
   const lanes = program.vectors * program.target.lanes;
   const stepping = name === 'ol_advance';
   const writes = name !== 'ol_finish';
   const reads = name !== 'ol_reset';
   let bytes = 0;
-  const take = (numbers: number): number => {
-    const at = bytes;
+  const arrays: string[] = [];
+  const take = (name: string, type: string, numbers: number): void => {
+    const at = guard ? `ol_guard_new(${4 * numbers})` : `(void *)((char *)memory + ${bytes})`;
+    arrays.push(`  ${type} *const ${name} = ${at};`);
     bytes += aligned(4 * numbers);
-    return at;
   };
-  const theta = take(program.thetaSize * lanes);
-  const result = take(Math.max(1, results) * lanes);
-  const t = take(lanes);
-  const keys = take(2 * program.streams.length * lanes);
-  const block = take(program.state.elements * lanes);
-  const sums = take(2 * Math.max(1, results) * lanes);
+  take('theta', 'float', program.thetaSize * lanes);
+  take('result', 'float', Math.max(1, results) * lanes);
+  take('t', 'int32_t', lanes);
+  take('keys', 'int32_t', 2 * program.streams.length * lanes);
+  // A whole record: it is copied to the backup as one.
+  take('block', 'char', aligned(4 * program.state.elements * lanes) / 4);
+  if (stepping) take('sums', 'double', 2 * Math.max(1, results) * lanes);
+  const release = guard
+    ? `  ol_guard_release(tables);
+${['theta', 'result', 't', 'keys', 'block', ...(stepping ? ['sums'] : [])].map((name) => `  free(${name});`).join('\n')}
+`
+    : '';
 
   const keyed = program.streams.length > 0 && touches(kernel, kernel.buffers[5]?.name ?? '');
   const streams = keyed
@@ -544,14 +583,18 @@ function laneJob(
   const text = `
 int ${name}(void *context, int64_t job, void *memory) {
   const struct ol_request *q = context;
-  float *const theta = (float *)((char *)memory + ${theta});
-  float *const result = (float *)((char *)memory + ${result});
-  int32_t *const t = (int32_t *)((char *)memory + ${t});
-  int32_t *const keys = (int32_t *)((char *)memory + ${keys});
-  const int64_t *const tables = OL_AT(const int64_t, q->tables);
-  (void)tables, (void)keys;
-  const struct ol_entries e = ol_entries(q, job);
-  char *const state = e.direct ? e.direct : (char *)memory + ${block};
+${arrays.join('\n')}
+${
+  guard
+    ? `  int64_t tables[OL_TABLES + 1];
+  ol_guard_tables(q, tables);
+  struct ol_entries e = ol_entries(q, job);
+  e.direct = 0;`
+    : `  const int64_t *const tables = OL_AT(const int64_t, q->tables);
+  const struct ol_entries e = ol_entries(q, job);`
+}
+  (void)memory, (void)tables, (void)keys;
+  char *const state = e.direct ? e.direct : block;
 ${
   reads || writes
     ? `  if (!e.direct${reads ? '' : ' && q->backup'}) ol_take(q, e, (uint32_t *)state);
@@ -572,10 +615,12 @@ ${
   }
 ${streams}${
     stepping
-      ? `  double *const sums = (double *)((char *)memory + ${sums});
-  memset(sums, 0, ${8 * (results - 1) * lanes});
+      ? `  memset(sums, 0, ${8 * (results - 1) * lanes});
   for (int64_t done = 0; done < q->steps;) {
-    if (done > 0 && ol_stopped(q)) return OL_CANCELLED;
+    if (done > 0 && ol_stopped(q)) {
+${indent(release.split('\n'), 4)}
+      return OL_CANCELLED;
+    }
     const int64_t left = q->steps - done;
     const int32_t steps = (int32_t)(left < ${program.maxSteps} ? left : ${program.maxSteps});
     ${call(['steps'])}
@@ -595,7 +640,7 @@ ${streams}${
     for (int64_t l = 0; l < e.count; l++)
       OL_AT(double, q->results)[k * q->count + e.first + l] = result[k * OL_BLOCK + l];
 `
-  }${writes ? '  if (!e.direct) ol_put(q, e, (const uint32_t *)state);\n' : ''}  return 0;
+  }${writes ? '  if (!e.direct) ol_put(q, e, (const uint32_t *)state);\n' : ''}${release}  return 0;
 }
 `;
   return { text, bytes };

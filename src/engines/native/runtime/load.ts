@@ -13,11 +13,11 @@ export async function loadLibrary(
   koffi: Koffi,
   compiler: Compiler,
   cache: LibraryCache,
-  source: string,
+  sources: string | readonly string[],
   options: BuildOptions,
 ): Promise<NativeLibrary> {
   for (;;) {
-    const { key, path, fromCache } = await build(compiler, cache, source, options);
+    const { key, path, fromCache } = await build(compiler, cache, sources, options);
     try {
       return koffi.load(path);
     } catch (error) {
