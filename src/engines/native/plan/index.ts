@@ -1,4 +1,5 @@
 /** A traced problem becomes a program: passes, mode, groups, layouts, order, places, kernels. */
+import { EngineError } from '../../../contracts';
 import type { Graph, ValueId } from '../../../graph/ir';
 import { optimiseForWindows } from '../passes';
 import type { StateLeaf, TracedProblem } from '../../../graph/program';
@@ -20,8 +21,27 @@ export interface LoweringOptions {
   readonly mode?: Mode;
 }
 
-/** @param traced With graphs as traced; the passes run here. */
+/** Ops of a function. A learned optimizer on eight tensors has 1,200; the compiler's time grows faster than their number. */
+export const MOST_NODES = 20_000;
+
+/** @throws EngineError for a graph that would keep the compiler busy for minutes */
+function checkSize(name: string, graph: Graph): void {
+  const { length } = graph.nodes;
+  if (length <= MOST_NODES) return;
+  throw new EngineError(
+    `"${name}": its function "${graph.name}" has ${length} ops, engine native compiles at most ${MOST_NODES}. ` +
+      'Loops are traced once a round: write them as ops on larger tensors, or choose another engine.',
+  );
+}
+
+/**
+ * @param traced With graphs as traced; the passes run here.
+ * @throws EngineError if a graph is larger than `MOST_NODES`
+ */
 export function lowerProgram(traced: TracedProblem, target: Target, options: LoweringOptions = {}): NativeProgram {
+  for (const graph of [traced.init, traced.step, traced.finish]) {
+    if (graph !== undefined) checkSize(traced.problem.name, graph);
+  }
   const ready: TracedProblem = {
     ...traced,
     init: optimiseForWindows(traced.init),
