@@ -36,8 +36,8 @@ def fresh(shape):
 class Lorenz(WindowProgram):
     horizon = 2000
 
-    def __init__(self, particles, window):
-        self.particles, self.steps = particles, window
+    def __init__(self, particles, window, windows=1):
+        self.particles, self.steps, self.windows = particles, window, windows
         self.state = fresh((particles,))
 
         def window_of(particles):
@@ -57,6 +57,9 @@ class Lorenz(WindowProgram):
 
         self.window_of = window_of
         self.window = window_of(particles)
+
+    def round(self):
+        return sum(super(Lorenz, self).round() for _ in range(self.windows))
 
     def check(self):
         key = jax.random.key(9)
