@@ -300,15 +300,15 @@ test('--engine native without a compiler is one line and exit 2, and no other en
 });
 
 test('an optional backend is found in the project of the working folder', async () => {
-  // Stands for tfjs-node: it is loaded from here, and then told apart from one that registers a backend.
-  const home = join(folder, 'node_modules', '@tensorflow', 'tfjs-node');
+  // Stands for tfjs-node-gpu, which stands first, so that nothing else has registered its backend: it is loaded from here, and then told apart from one that registers a backend.
+  const home = join(folder, 'node_modules', '@tensorflow', 'tfjs-node-gpu');
   mkdirSync(home, { recursive: true });
-  writeFileSync(join(home, 'package.json'), '{"name":"@tensorflow/tfjs-node","version":"0.0.0","main":"index.js"}');
+  writeFileSync(join(home, 'package.json'), '{"name":"@tensorflow/tfjs-node-gpu","version":"0.0.0","main":"index.js"}');
   writeFileSync(join(home, 'index.js'), 'module.exports = {};');
   const { stdout } = await outerloop('doctor', '--json');
   rmSync(join(folder, 'node_modules'), { recursive: true });
   const { engines } = JSON.parse(stdout) as { engines: { name: string; reason: string }[] };
-  expect(engines.find(({ name }) => name === 'tfjs:node')?.reason).toContain('registered no backend');
+  expect(engines.find(({ name }) => name === 'tfjs:node-gpu')?.reason).toContain('registered no backend');
 });
 
 test('help shows examples and exit codes', async () => {
