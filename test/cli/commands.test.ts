@@ -300,7 +300,8 @@ test('--engine native without a compiler is one line and exit 2, and no other en
 });
 
 test('an optional backend is found in the project of the working folder', async () => {
-  // Stands for tfjs-node-gpu, which stands first, so that nothing else has registered its backend: it is loaded from here, and then told apart from one that registers a backend.
+  // It is loaded from here, and then told apart from one that registers a backend. Of the GPU's package, since that is
+  // probed first: nothing else has registered its backend by then.
   const home = join(folder, 'node_modules', '@tensorflow', 'tfjs-node-gpu');
   mkdirSync(home, { recursive: true });
   writeFileSync(join(home, 'package.json'), '{"name":"@tensorflow/tfjs-node-gpu","version":"0.0.0","main":"index.js"}');
