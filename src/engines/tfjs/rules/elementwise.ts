@@ -153,7 +153,13 @@ function hostRows(
 export function binary(l: Lowering, op: BinaryName, a: Value, b: Value, dtype: DeviceType): Value {
   const isFloat = a.dtype === 'float32';
   if (l.device.memory === undefined) {
-    if (op === 'div' && !isFloat) return binaryKernel(l, 'FloorDiv', a, b, dtype);
+    if ((op === 'div' || op === 'mod') && !isFloat) {
+      const kernel = op === 'div' ? 'FloorDiv' : BINARY_KERNELS.mod;
+      // TensorFlow's kernels raise an error for an integer divisor of 0; the quotient and the rest are 0 here.
+      const isZero = binaryKernel(l, BINARY_KERNELS.eq, b, spread(l, 0, b), 'bool');
+      const result = binaryKernel(l, kernel, a, select(l, isZero, spread(l, 1, b), b), dtype);
+      return select(l, isZero, spread(l, 0, b), result);
+    }
     const result = binaryKernel(l, BINARY_KERNELS[op], a, b, dtype);
     // C's pow(1, NaN) is 1.
     return op === 'pow' ? select(l, unaryKernel(l, 'IsNan', b, 'bool'), b, result) : result;
