@@ -152,7 +152,6 @@ function groupCost(
     const layout = layouts.get(baseOf(analysis, id));
     return layout === undefined ? undefined : seenThrough(analysis, id, layout)?.layout;
   };
-  const elements = (shape: Shape): number => sizeOf(shape);
   if (group.kind === 'product') {
     const root = nodes[group.root!];
     const result = stores.length > 0 ? layoutOf(stores[0]) : undefined;
@@ -164,7 +163,7 @@ function groupCost(
   const along = (id: ValueId, axis: number): void => {
     const layout = layoutOf(id);
     if (layout === undefined || layout.shape.length < 2) return;
-    const size = elements(layout.shape);
+    const size = sizeOf(layout.shape);
     const stride = Math.abs(layout.strides[axis]);
     cost += stride <= 1 ? size / target.lanes : size * STRIDED;
   };

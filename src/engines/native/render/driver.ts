@@ -3,11 +3,10 @@
  * particle (or one block of lanes) of a request each. What a particle computes depends on nothing but itself, so that its
  * bits are the same in any company and on any number of threads.
  */
-import { STREAMS, type Stream } from '../../../random';
+import { STREAMS } from '../../../random';
 import { tableOf } from '../nest/dedupe';
 import type { Kernel } from '../nest/ir';
 import type {
-  DrawKey,
   KernelCall,
   LaneMajorProgram,
   NativeProgram,
@@ -15,7 +14,9 @@ import type {
   Place,
   PlannedFunction,
 } from '../plan/program';
+import { Keys } from './draw-keys';
 import { guardedCall, guardedJob, guardHead } from './guard';
+import { profileText } from './profile';
 import { renderUnits } from './units';
 
 /** Bytes that whatever a thread has for itself is aligned to. */
@@ -235,64 +236,6 @@ int ol_restore(void *context, int64_t i, void *scratch) {
     record: state.bytes,
     lanes: 1,
   };
-}
-
-/** Time by kernel, summed over threads without care for a lost update. */
-function profileText({ calls }: PlannedFunction): string {
-  const names = calls.map(({ origin }) => `  ${JSON.stringify(origin.slice(0, 110))},`);
-  return `
-#include <stdio.h>
-#include <time.h>
-static double ol_spent[${Math.max(1, calls.length)}];
-static const char *const ol_names[] = {
-${names.join('\n')}
-  ""};
-static double ol_now(void) {
-  struct timespec s;
-  clock_gettime(CLOCK_MONOTONIC, &s);
-  return (double)s.tv_sec + 1e-9 * (double)s.tv_nsec;
-}
-__attribute__((destructor)) static void ol_print_profile(void) {
-  double all = 0;
-  for (int k = 0; k < ${calls.length}; k++) all += ol_spent[k];
-  for (int k = 0; all > 0 && k < ${calls.length}; k++) fprintf(stderr, "%5.1f %%  %s\\n", 100 * ol_spent[k] / all, ol_names[k]);
-}
-`;
-}
-
-/** Keys of the calls of one function: each is derived once, at the start of the window or of the step. */
-class Keys {
-  private readonly names = new Map<string, string>();
-  readonly once: string[] = [];
-  readonly perStep: string[] = [];
-  private readonly streams = new Map<Stream, string>();
-
-  name(key: DrawKey): string {
-    const id = JSON.stringify([key.stream, key.perStep, key.path]);
-    const known = this.names.get(id);
-    if (known !== undefined) return known;
-    const name = `key${this.names.size}`;
-    this.names.set(id, name);
-    const lines = key.perStep ? this.perStep : this.once;
-    const episode = this.episode(key.stream);
-    lines.push(`uint32_t ${name}[2] = {${episode}[0], ${episode}[1]};`);
-    if (key.perStep) lines.push(`ol_fold(${name}, (uint32_t)*t);`);
-    for (const word of key.path) lines.push(`ol_fold(${name}, ${word >>> 0}u);`);
-    return name;
-  }
-
-  private episode(stream: Stream): string {
-    let name = this.streams.get(stream);
-    if (name === undefined) {
-      name = `episode_${stream}`;
-      this.streams.set(stream, name);
-      this.once.push(
-        `uint32_t ${name}[2];`,
-        `ol_episode_key((uint32_t)q->seed0, (uint32_t)q->seed1, ${STREAMS[stream]}u, (uint32_t)worker, (uint32_t)episode, ${name});`,
-      );
-    }
-    return name;
-  }
 }
 
 function placeText(place: Place): string {
