@@ -1,7 +1,7 @@
 /** What a population takes, before it is taken. */
 import { freemem } from 'node:os';
 import { EngineError } from '../../contracts';
-import type { Driver } from './render/driver';
+import type { Driver } from './render/request';
 
 interface Demand {
   readonly size: number;

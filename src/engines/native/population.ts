@@ -24,7 +24,7 @@ import { plannedThreads } from './memory';
 import { Pace } from './pace';
 import { codeError, SHORT_NANOSECONDS, type NativeUnrollProgram } from './program';
 import { leafWords, particleWords } from './records';
-import { REQUEST_FIELDS, type RequestField } from './render/driver';
+import { REQUEST_FIELDS, type RequestField } from './render/request';
 import { CODES, type Address, type Task } from './runtime';
 
 /** When a window is watched for its signal: copying its records takes this share of it at most, or it takes this long. */

@@ -10,7 +10,7 @@ import type { TracedProblem } from '../../graph/program';
 import { checkCombination } from '../shared/perturbation';
 import type { NativeProgram } from './plan/program';
 import { NativePopulation } from './population';
-import { COMBINATION_FIELDS, type Driver } from './render/driver';
+import { COMBINATION_FIELDS, type Driver } from './render/request';
 import { CODES, type Address, type NativeLibrary, type Runtime } from './runtime';
 
 /** Bounds that hold for all programs of an engine. */

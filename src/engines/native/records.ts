@@ -2,7 +2,7 @@
 import { EngineError } from '../../contracts';
 import { sizeOf, type ValueType } from '../../graph/ir';
 import type { NativeProgram } from './plan/program';
-import type { Driver } from './render/driver';
+import type { Driver } from './render/request';
 import type { Address } from './runtime';
 
 /** OL_RANK of runtime/source.ts. */

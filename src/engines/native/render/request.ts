@@ -1,0 +1,127 @@
+/** What compiled code is asked by: the structures of a call in C, and what the runtime has to know of a program. */
+import type { Kernel } from '../nest/ir';
+
+/** Bytes that whatever a thread has for itself is aligned to. */
+export const ALIGNMENT = 64;
+export const aligned = (bytes: number): number => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
+
+/**
+ * Fields of `struct ol_request`, 8 bytes each: addresses and int64, `sigma` a double. Arrays hold an entry for each of
+ * the `count` particles of the request, unless they are a population's columns.
+ */
+export const REQUEST_FIELDS = [
+  /** int32: index into the population. */
+  'particles',
+  /** int32: keys of the draws, and the inner step within the episode. By entry if `fresh`, else by particle. */
+  'workers',
+  'episodes',
+  't',
+  'fresh',
+  /** 0 none, 1 gaussian, 2 explicit. */
+  'form',
+  /** double [θ], or [count × θ] if explicit. */
+  'theta',
+  /** uint32 [count × 2]. */
+  'keys',
+  /** int8. */
+  'signs',
+  'sigma',
+  /** Words of the run's seed. */
+  'seed0',
+  'seed1',
+  'count',
+  /** Particles of the population. */
+  'size',
+  'steps',
+  'population',
+  /** Records before the call, [jobs × record]; or 0. */
+  'backup',
+  /** uint8 [jobs]: 1 once the backup is there. */
+  'begun',
+  /** Written, double [results × count]: step: loss sum, last loss, metric sums; finish: its outputs. */
+  'results',
+  /** Addresses of the tables. */
+  'tables',
+  /** An int32 that is not zero once the call is to stop. */
+  'cancel',
+] as const;
+export type RequestField = (typeof REQUEST_FIELDS)[number];
+
+/** Fields of `struct ol_combination`: Σᵢ weights[i]·noise(keysᵢ) in ranges of θ, one a job. */
+export const COMBINATION_FIELDS = ['keys', 'weights', 'count', 'size', 'range', 'out'] as const;
+
+/** How a kernel is called in C. */
+export type NameOf = (kernel: Kernel) => string;
+
+/** What the runtime has to give every thread. */
+export interface Driver {
+  /** Translation units of one library; the first has the driver. */
+  readonly sources: readonly string[];
+  /** Bytes of memory of its own that a thread needs, by function. */
+  readonly scratch: { readonly init: number; readonly step: number; readonly finish: number };
+  /** Bytes of a record: of a particle, or of a block of `lanes` particles. */
+  readonly record: number;
+  /** Particles of a record. */
+  readonly lanes: number;
+}
+
+export interface RenderOptions {
+  /**
+   * Counts the time of every kernel of the step and prints the shares when the process ends. Particle-major only: lane-major
+   * programs are one kernel.
+   */
+  readonly profile?: boolean;
+  /** For AddressSanitizer (guard.ts). */
+  readonly guard?: boolean;
+  /** Translation units at most; 1 unless given. Bits do not depend on it. */
+  readonly units?: number;
+}
+
+/** C text: the structures above, θ of an entry, and sums of noise. */
+export const COMMON = `
+struct ol_request {
+${REQUEST_FIELDS.map((name) => `  ${name === 'sigma' ? 'double' : 'int64_t'} ${name};`).join('\n')}
+};
+#define OL_AT(type, address) ((type *)(uintptr_t)(address))
+enum { OL_CANCELLED = 1 };
+
+static int ol_stopped(const struct ol_request *q) {
+  return q->cancel != 0 && __atomic_load_n(OL_AT(int32_t, q->cancel), __ATOMIC_RELAXED) != 0;
+}
+
+/* θ of entry i, rounded to float32. */
+static void ol_theta(const struct ol_request *q, int64_t i, int64_t size, float *out) {
+  const double *theta = OL_AT(const double, q->theta) + (q->form == 2 ? i * size : 0);
+  if (q->form == 1) {
+    const uint32_t *key = OL_AT(const uint32_t, q->keys) + 2 * i;
+    ol_perturb(out, theta, (double)OL_AT(const int8_t, q->signs)[i] * q->sigma, key, size);
+  } else {
+    for (int64_t j = 0; j < size; j++) out[j] = (float)theta[j];
+  }
+}
+
+/* Σ weight·noise over the keys, in their order, for one range of θ. */
+struct ol_combination {
+${COMBINATION_FIELDS.map((name) => `  int64_t ${name};`).join('\n')}
+};
+int ol_combine(void *context, int64_t job, void *scratch) {
+  (void)scratch;
+  const struct ol_combination *c = context;
+  int64_t begin = job * c->range, end = begin + c->range;
+  if (end > c->size) end = c->size;
+  double *out = OL_AT(double, c->out);
+  for (int64_t i = 0; i < c->count; i++) {
+    const double weight = OL_AT(const double, c->weights)[i];
+    float noise[OL_NOISE];
+    for (int64_t j = begin, some; j < end; j += some) {
+      some = ol_some_normals(OL_AT(const uint32_t, c->keys) + 2 * i, j, end, noise);
+      for (int64_t l = 0; l < some; l++) out[j + l] += weight * (double)noise[l];
+    }
+  }
+  return 0;
+}
+`;
+
+export function indent(lines: readonly string[], spaces: number): string {
+  return lines.map((line) => ' '.repeat(spaces) + line).join('\n');
+}
