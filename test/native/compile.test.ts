@@ -176,6 +176,28 @@ describeNative('compiling', () => {
     expect(readdirSync(cache.folder)).toEqual([]);
   });
 
+  test.each(COMPILERS)('%s reads parts of its headers; one that does not reads all of them', async (cc) => {
+    const { program: path } = await findCompiler({ ...process.env, CC: cc });
+    const failures = join(temporaryFolder(), 'failures');
+    const environment = (last: string): NodeJS.ProcessEnv => ({
+      ...process.env,
+      OUTERLOOP_CACHE: temporaryFolder(),
+      CC: script(last),
+    });
+    const open = async (last: string): Promise<void> => {
+      const engine = await NativeEngine.open({ threads: 1, environment: environment(last) });
+      const { target } = await findCompiler({ ...process.env, CC: cc });
+      await engine.compileNative(WALK, particleWalk({ ...target, registers: 16 }));
+      await engine.dispose();
+    };
+    await open(`${path} "$@" || { echo failed >> ${failures}; exit 1; }`);
+    expect(existsSync(failures)).toBe(false);
+    const refusing = `case " $* " in *" -DOL_FEW_HEADERS "*) echo failed >> ${failures}; exit 1;; esac; exec ${path} "$@"`;
+    await open(refusing);
+    // The runtime's unit and the program's.
+    expect(readFileSync(failures, 'utf8')).toBe('failed\nfailed\n');
+  });
+
   test('CC may have arguments', async () => {
     const chosen = await findCompiler({ ...process.env, CC: ` ${compiler.program}  -DFROM_CC=1 ` });
     expect(chosen.args).toEqual(['-DFROM_CC=1']);

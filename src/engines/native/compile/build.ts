@@ -5,7 +5,7 @@ import { EngineError } from '../../../contracts';
 import type { Compiler } from './compiler';
 import { sha256, type LibraryCache } from './cache';
 import { NativeCompileError } from './errors';
-import { runProgram } from './process';
+import { runProgram, type Finished } from './process';
 
 export interface BuildOptions {
   /** For messages: the problem or `runtime`. */
@@ -41,6 +41,12 @@ const FLAGS = [
   '-fPIC',
   '-Werror=implicit-function-declaration',
 ];
+
+/**
+ * Lets the source include parts of the compiler's headers (render/prelude.ts). No manual promises that these stand alone: a
+ * compiler that fails gets the same source without it, whose code is the same.
+ */
+const FEW_HEADERS = '-DOL_FEW_HEADERS';
 
 interface Flags {
   readonly compile: readonly string[];
@@ -102,14 +108,18 @@ async function compile(
   key: string,
 ): Promise<Built> {
   const folder = await cache.workFolder();
-  const run = async (args: readonly string[]): Promise<void> => {
-    const finished = await runProgram(
+  const attempt = (args: readonly string[]): Promise<Finished> =>
+    runProgram(
       compiler.program,
       [...flags.compile, ...args],
       // The compiler's own temporary files lie in the private folder, too.
       { cwd: folder, env: { TMPDIR: folder }, milliseconds: options.milliseconds ?? MILLISECONDS },
     );
-    if (finished.code !== 0) throw compileError(compiler, options, units, finished);
+  const run = async (args: readonly string[]): Promise<void> => {
+    const finished = await attempt([FEW_HEADERS, ...args]);
+    if (finished.code === 0) return;
+    const again = finished.timedOut || finished.code === null ? finished : await attempt(args);
+    if (again.code !== 0) throw compileError(compiler, options, units, again);
   };
   try {
     const files = units.map((_, unit) => `unit${unit}.c`);
@@ -132,7 +142,7 @@ function compileError(
   compiler: Compiler,
   options: BuildOptions,
   units: readonly string[],
-  finished: Awaited<ReturnType<typeof runProgram>>,
+  finished: Finished,
 ): NativeCompileError {
   const lines = finished.stderr.split('\n');
   const diagnostic = lines.find((line) => /\b(fatal )?error:/.test(line)) ?? lines.find((line) => line !== '') ?? '';

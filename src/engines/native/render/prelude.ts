@@ -22,7 +22,21 @@ const TYPES = String.raw`
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-#if defined(__SSE2__)
+#if defined(OL_FEW_HEADERS) && defined(__AVX2__) && !defined(__clang__)
+// What is used of immintrin.h: GCC takes four tenths of a second to read all of it.
+#define _IMMINTRIN_H_INCLUDED
+#include <smmintrin.h>
+#include <avxintrin.h>
+#include <avx2intrin.h>
+#include <fmaintrin.h>
+#if defined(__AVX512BW__)
+#include <avx512fintrin.h>
+#include <avx512vlintrin.h>
+#include <avx512bwintrin.h>
+#include <avx512dqintrin.h>
+#include <avx512vlbwintrin.h>
+#endif
+#elif defined(__SSE2__)
 #include <immintrin.h>
 #endif
 #if OL_LANES == 16 && defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
