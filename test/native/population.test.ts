@@ -1,5 +1,5 @@
 /** Populations and windows of the native engine, on programs written by hand (test/support/native-programs.ts). */
-import { CancelledError, EngineError, type Perturbation, type WindowResult } from '../../src/contracts';
+import { CancelledError, type Perturbation, type WindowResult } from '../../src/contracts';
 import { NativeEngine } from '../../src/engines/native/engine';
 import type { NativeUnrollProgram } from '../../src/engines/native/program';
 import { fillNormals } from '../../src/random';
@@ -248,29 +248,5 @@ describeNative.each(MODES)('%s', (mode) => {
     await population.dispose();
     await expect(advance(all(1))).rejects.toThrow('the population was disposed of');
     await expect(program.createPopulation({ size: 0, seed: 1 })).rejects.toThrow('positive whole number of particles');
-  });
-});
-
-describeNative('memory', () => {
-  test('a population that does not fit is refused with the numbers; one that fits for one thread runs on one', async () => {
-    const notices: string[] = [];
-    const engine = await NativeEngine.open({
-      threads: 2,
-      environment,
-      memoryBytes: 1 << 16,
-      notice: (text) => notices.push(text),
-    });
-    const program = await compile(engine, 'particle-major');
-    const refused = program.createPopulation({ size: 1000, seed: 1 });
-    await expect(refused).rejects.toThrow(EngineError);
-    // 1000 records of 256 bytes; 64 KiB, less one thread's arenas, hold 253 of them at most.
-    await expect(refused).rejects.toThrow(
-      /a population of 1000 particles needs 0\.2 MiB.*there are 0\.1 MiB.*at most 25\d/s,
-    );
-    expect(notices).toEqual([]);
-    await (await program.createPopulation({ size: 253, seed: 1 })).dispose();
-    expect(notices).toHaveLength(1);
-    expect(notices[0]).toMatch(/^Windows run on 1 of 2 threads/);
-    await engine.dispose();
   });
 });

@@ -4,6 +4,9 @@
  *
  * Cancelling: a window that has a signal keeps the records that it overwrites, so that it can be undone, where that costs
  * little beside the window (`WATCHED`). A window too short for that runs to its end, which is then not far.
+ *
+ * Records that do not fit into memory are gone through chunk by chunk (chunks.ts): a chunk is a request whose particles and
+ * columns are those of the chunk.
  */
 import {
   CancelledError,
@@ -20,12 +23,14 @@ import { checkSignal } from '../shared/cancel';
 import { bundleArray, checkCopy, checkSteps, ParticleTable } from '../shared/particles';
 import { checkPerturbation } from '../shared/perturbation';
 import { Sequence } from '../shared/scheduling';
-import { plannedThreads } from './memory';
+import { ChunkedRecords, type Chunk } from './chunks';
+import { planMemory } from './memory';
 import { Pace } from './pace';
 import { codeError, SHORT_NANOSECONDS, type NativeUnrollProgram } from './program';
 import { leafWords, particleWords } from './records';
 import { REQUEST_FIELDS, type RequestField } from './render/request';
 import { CODES, type Address, type Task } from './runtime';
+import { columnOf, perturbationOf } from './selection';
 
 /** When a window is watched for its signal: copying its records takes this share of it at most, or it takes this long. */
 const WATCHED = { share: 0.02, nanoseconds: 1e9, copyBytesPerNanosecond: 4 };
@@ -36,9 +41,26 @@ type Job = 'reset' | 'advance' | 'finish' | 'restore';
 
 type StateArray = Float32Array | Int32Array | Uint8Array;
 
+/** Where a call finds its records, and a `struct ol_request` that says so. */
+interface Place {
+  readonly words: BigInt64Array;
+  /** The same bytes. */
+  readonly doubles: Float64Array;
+  readonly address: Address;
+}
+
+/** Columns by entry of a request rather than by particle. */
+interface Fresh {
+  readonly workers: Int32Array;
+  readonly episodes: Int32Array;
+  readonly t: Int32Array;
+}
+
 /** A request in native form, and everything that its addresses point to. */
 interface NativeRequest {
   readonly words: BigInt64Array;
+  /** Of the words. */
+  readonly context: Address;
   readonly arrays: ArrayBufferView[];
   /** double [results × count]. */
   readonly results: Float64Array;
@@ -55,40 +77,40 @@ export class NativePopulation implements Population {
   private readonly table: ParticleTable;
   private readonly sequence = new Sequence();
   private readonly columns: { readonly workers: Address; readonly episodes: Address; readonly t: Address };
+  /** Of resident records. */
   private readonly bytes: number;
   private readonly threads: number;
-  private memory: Address;
+  /** Of resident records; 0 if there are none. */
+  private memory: Address = 0n;
+  /** Records that are not resident. */
+  private readonly chunks: ChunkedRecords | undefined;
+  private disposed = false;
   /** Known to be so; a particle that has a state keeps one. */
   private allStarted = false;
   private readonly resetPace = new Pace();
   private readonly advancePace = new Pace();
   private readonly finishPace = new Pace();
-  /** `struct ol_request`, filled anew for each call: calls run one after the other. */
-  private readonly words = new BigInt64Array(REQUEST_FIELDS.length);
-  private readonly doubles = new Float64Array(this.words.buffer);
-  private readonly wordsAddress: Address;
+  /** For resident records, filled anew for each call: calls run one after the other. */
+  private readonly place: Place;
 
-  /** @throws EngineError if the particles do not fit into memory, with the numbers. */
+  /** @throws EngineError if the particles fit neither into memory nor into a file, with the numbers. */
   constructor(
     private readonly program: NativeUnrollProgram,
     readonly size: number,
-    seed: number,
+    private readonly seed: number,
     private readonly onDispose: () => void,
   ) {
     this.table = new ParticleTable(size);
     const { runtime, driver, limits } = program;
-    this.bytes = Math.ceil(size / driver.lanes) * driver.record;
-    this.threads = plannedThreads({ size, bytes: this.bytes, driver, threads: runtime.threads, ...limits });
-    this.memory = runtime.map(Math.max(1, this.bytes));
+    const plan = planMemory({ size, driver, threads: runtime.threads, ...limits });
+    this.threads = plan.threads;
+    this.bytes = plan.chunks === undefined ? Math.max(1, Math.ceil(size / driver.lanes) * driver.record) : 0;
+    if (plan.chunks === undefined) this.memory = runtime.map(this.bytes);
+    else this.chunks = new ChunkedRecords(plan.chunks, driver, runtime, size, limits.notice);
     const address = (column: Int32Array): Address => runtime.koffi.address(column);
     const { workers, episodes, t } = this.table;
     this.columns = { workers: address(workers), episodes: address(episodes), t: address(t) };
-    this.wordsAddress = runtime.koffi.address(this.words);
-    const [seed0, seed1] = seedKey(seed);
-    this.words[FIELD.seed0] = BigInt(seed0);
-    this.words[FIELD.seed1] = BigInt(seed1);
-    this.words[FIELD.size] = BigInt(size);
-    this.words[FIELD.tables] = program.tablesAddress;
+    this.place = this.placeAt(this.memory, size);
   }
 
   reset(request: ResetRequest): Promise<void> {
@@ -102,8 +124,19 @@ export class NativePopulation implements Population {
       }
       checkSignal(request.signal, 'reset', 'before its first particle');
       const t = new Int32Array(particles.length);
-      const native = this.request(request, 0, { workers, episodes, t });
-      await this.soon('reset', native, particles.length, this.program.driver.scratch.init, this.resetPace);
+      const { init } = this.program.driver.scratch;
+      if (this.chunks !== undefined) {
+        await this.inChunks(this.chunks, {
+          job: 'reset',
+          request,
+          rows: 0,
+          scratch: init,
+          fresh: { workers, episodes, t },
+        });
+      } else {
+        const native = this.request(this.place, request, 0, { workers, episodes, t });
+        await this.soon('reset', native, particles.length, init, this.resetPace);
+      }
       for (let i = 0; i < particles.length; i++) this.table.start(particles[i], workers[i], episodes[i]);
     });
   }
@@ -115,18 +148,27 @@ export class NativePopulation implements Population {
       checkSteps(steps);
       const { metrics, driver, runtime } = this.program;
       const m = particles.length;
-      const native = this.request(request, 2 + metrics.length);
-      native.words[FIELD.steps] = BigInt(steps);
-      checkSignal(signal, 'advance', 'before its first step');
-      if (this.advancePace.atMost(m, steps) < SHORT_NANOSECONDS && !runtime.busy) {
-        this.advancePace.took(m, steps, this.runNow('advance', native, m, driver.scratch.step));
+      const rows = 2 + metrics.length;
+      let results: Float64Array;
+      if (this.chunks !== undefined) {
+        checkSignal(signal, 'advance', 'before its first step');
+        const { step } = driver.scratch;
+        results = await this.inChunks(this.chunks, { job: 'advance', request, rows, scratch: step, steps });
       } else {
-        const backup = signal === undefined ? undefined : this.backup(m, this.advancePace.likely(m, steps));
-        this.advancePace.took(m, steps, await this.window(native, request, backup));
+        const native = this.request(this.place, request, rows);
+        ({ results } = native);
+        native.words[FIELD.steps] = BigInt(steps);
+        checkSignal(signal, 'advance', 'before its first step');
+        if (this.advancePace.atMost(m, steps) < SHORT_NANOSECONDS && !runtime.busy) {
+          this.advancePace.took(m, steps, this.runNow('advance', native, m, driver.scratch.step));
+        } else {
+          const backup = signal === undefined ? undefined : this.backup(m, this.advancePace.likely(m, steps));
+          this.advancePace.took(m, steps, await this.window(native, request, backup));
+        }
       }
       if (whole) addToAll(this.table.t, steps);
       else for (let i = 0; i < m; i++) this.table.t[particles[i]] += steps;
-      const column = (k: number): Float64Array => native.results.subarray(k * m, (k + 1) * m);
+      const column = (k: number): Float64Array => results.subarray(k * m, (k + 1) * m);
       return {
         lossSum: column(0),
         lastLoss: column(1),
@@ -139,9 +181,12 @@ export class NativePopulation implements Population {
     return this.inTurn('copy', async () => {
       checkCopy(this.table, from, to);
       const { runtime, driver } = this.program;
-      const address = (array: Int32Array): Address => runtime.koffi.address(array);
-      const words = particleWords(this.memory, driver, address(from), address(to), from.length);
-      await runtime.particleCopy(words, [from, to]);
+      if (this.chunks !== undefined) await this.chunks.copy(from, to);
+      else {
+        const address = (array: Int32Array): Address => runtime.koffi.address(array);
+        const words = particleWords(this.memory, driver, address(from), address(to), from.length);
+        await runtime.particleCopy(words, [from, to]);
+      }
       for (let i = 0; i < from.length; i++) this.table.copy(from[i], to[i]);
     });
   }
@@ -154,9 +199,17 @@ export class NativePopulation implements Population {
       checkSignal(request.signal, 'finish', 'before its first particle');
       if (finishes.length === 0) return {};
       this.check('finish', particles);
-      const native = this.request(request, finishes.length);
-      await this.soon('finish', native, m, driver.scratch.finish, this.finishPace);
-      return Object.fromEntries(finishes.map((name, k) => [name, native.results.subarray(k * m, (k + 1) * m)]));
+      const rows = finishes.length;
+      const scratch = driver.scratch.finish;
+      let results: Float64Array;
+      if (this.chunks !== undefined) {
+        results = await this.inChunks(this.chunks, { job: 'finish', request, rows, scratch });
+      } else {
+        const native = this.request(this.place, request, rows);
+        ({ results } = native);
+        await this.soon('finish', native, m, scratch, this.finishPace);
+      }
+      return Object.fromEntries(finishes.map((name, k) => [name, results.subarray(k * m, (k + 1) * m)]));
     });
   }
 
@@ -167,11 +220,12 @@ export class NativePopulation implements Population {
   save(): Promise<ArrayBundle> {
     return this.inTurn('save', async () => {
       const bundle = this.table.save();
-      for (const [leaf, { path, type }] of this.program.traced.state.entries()) {
-        const data = hostArray(type, this.size * sizeOf(type.shape));
-        await this.transfer(leaf, data, false);
+      const arrays = this.program.traced.state.map(({ path, type }) => {
+        const data = this.hostArray('save', type);
         bundle[`state.${path}`] = { shape: [this.size, ...type.shape], data };
-      }
+        return data;
+      });
+      await this.transfer(arrays, false);
       return bundle;
     });
   }
@@ -180,19 +234,24 @@ export class NativePopulation implements Population {
     return this.inTurn('load', async () => {
       const arrays = this.program.traced.state.map(({ path, type }) => {
         const { data } = bundleArray(bundle, `state.${path}`, [this.size, ...type.shape]);
-        const converted = hostArray(type, data.length);
+        const converted = this.hostArray('load', type);
         converted.set(data);
         return converted;
       });
       this.allStarted = false;
+      if (this.chunks !== undefined) await this.transfer(arrays, true);
       this.table.load(bundle);
-      for (const [leaf, data] of arrays.entries()) await this.transfer(leaf, data, true);
+      if (this.chunks === undefined) await this.transfer(arrays, true);
     });
   }
 
   dispose(): Promise<void> {
     return this.sequence.run(() => {
-      if (this.memory !== 0n) this.program.runtime.unmap(this.memory, Math.max(1, this.bytes));
+      if (!this.disposed) {
+        this.chunks?.close();
+        if (this.chunks === undefined) this.program.runtime.unmap(this.memory, this.bytes);
+      }
+      this.disposed = true;
       this.memory = 0n;
       this.table.started.fill(0);
       this.onDispose();
@@ -216,18 +275,30 @@ export class NativePopulation implements Population {
   /** @throws EngineError for a population that was disposed of. */
   private inTurn<T>(call: string, run: () => Promise<T>): Promise<T> {
     return this.sequence.run(() => {
-      if (this.memory === 0n) throw new EngineError(`${call}: the population was disposed of.`);
+      if (this.disposed) throw new EngineError(`${call}: the population was disposed of.`);
       return run();
     });
   }
 
+  private placeAt(memory: Address, size: number): Place {
+    const words = new BigInt64Array(REQUEST_FIELDS.length);
+    const [seed0, seed1] = seedKey(this.seed);
+    words[FIELD.seed0] = BigInt(seed0);
+    words[FIELD.seed1] = BigInt(seed1);
+    words[FIELD.size] = BigInt(size);
+    words[FIELD.population] = memory;
+    words[FIELD.tables] = this.program.tablesAddress;
+    return { words, doubles: new Float64Array(words.buffer), address: this.program.runtime.koffi.address(words) };
+  }
+
   private request(
-    { particles, perturbation }: ParticleSelection,
+    { words, doubles, address }: Place,
+    { particles, perturbation }: Pick<ParticleSelection, 'particles' | 'perturbation'>,
     results: number,
-    fresh?: { readonly workers: Int32Array; readonly episodes: Int32Array; readonly t: Int32Array },
+    fresh?: Fresh,
   ): NativeRequest {
     const { koffi } = this.program.runtime;
-    const { words, columns } = this;
+    const { columns } = this;
     const m = particles.length;
     checkPerturbation(perturbation, m, this.program.theta.size);
     // Not cleared: jobs write all of it.
@@ -251,24 +322,29 @@ export class NativePopulation implements Population {
         words[FIELD.form] = 1n;
         words[FIELD.keys] = koffi.address(perturbation.keys);
         words[FIELD.signs] = koffi.address(perturbation.signs);
-        this.doubles[FIELD.sigma] = perturbation.sigma;
+        doubles[FIELD.sigma] = perturbation.sigma;
         arrays.push(perturbation.keys, perturbation.signs);
       }
     }
     words[FIELD.count] = BigInt(m);
-    words[FIELD.population] = this.memory;
     words[FIELD.results] = koffi.address(out);
     words[FIELD.backup] = 0n;
     words[FIELD.begun] = 0n;
     words[FIELD.cancel] = 0n;
-    return { words, arrays, results: out };
+    return { words, context: address, arrays, results: out };
   }
 
-  private task(job: Job, { arrays }: NativeRequest, count: number, scratch: number, cancel?: Int32Array): Task {
+  private task(
+    job: Job,
+    { context, arrays }: NativeRequest,
+    count: number,
+    scratch: number,
+    cancel?: Int32Array,
+  ): Task {
     const { driver, jobs } = this.program;
     return {
       job: jobs[job],
-      context: this.wordsAddress,
+      context,
       jobs: Math.ceil(count / driver.lanes),
       scratch,
       threads: this.threads,
@@ -354,21 +430,98 @@ export class NativePopulation implements Population {
     }
   }
 
-  private async transfer(leaf: number, data: StateArray, write: boolean): Promise<void> {
-    const { runtime, driver, native, traced } = this.program;
-    const array = runtime.koffi.address(data);
-    const words = leafWords({
-      program: native,
-      driver,
-      leaf,
-      type: traced.state[leaf].type,
-      memory: this.memory,
-      array,
-      size: this.size,
-      write,
-    });
-    await runtime.leafCopy(words, [data]);
+  /** Runs all jobs of a call, and all of it or nothing has been. Results [rows × particles]. */
+  private async inChunks(chunks: ChunkedRecords, call: ChunkedCall): Promise<Float64Array> {
+    const { job, request, rows, scratch, steps, fresh = this.table } = call;
+    const { particles, perturbation, signal } = request;
+    const m = particles.length;
+    checkPerturbation(perturbation, m, this.program.theta.size);
+    const results = new Float64Array(rows * m);
+    const cancel = new Int32Array(1);
+    const run = async ({ memory, size, entries, particles: local }: Chunk): Promise<void> => {
+      // The table has a column for each particle, a reset for each entry.
+      const at = call.fresh === undefined ? entries.map((entry) => particles[entry]) : entries;
+      const part = { particles: local, perturbation: perturbationOf(perturbation, entries, this.program.theta.size) };
+      const native = this.request(this.placeAt(memory, size), part, rows, {
+        workers: columnOf(fresh.workers, at),
+        episodes: columnOf(fresh.episodes, at),
+        t: columnOf(fresh.t, at),
+      });
+      native.words[FIELD.steps] = BigInt(steps ?? 0);
+      const { code } = await this.run(job, native, local.length, scratch, cancel);
+      if (code === CODES.cancelled) {
+        throw new CancelledError(
+          `${job} was cancelled within its ${m} particles; the population is as it was before the call.`,
+        );
+      }
+      scatter(native.results, entries, results);
+    };
+    const stop = (): void => {
+      Atomics.store(cancel, 0, 1);
+    };
+    signal?.addEventListener('abort', stop);
+    try {
+      await chunks.each(particles, job !== 'finish', run);
+    } finally {
+      signal?.removeEventListener('abort', stop);
+    }
+    return results;
   }
+
+  /** A plain array for a leaf of all particles. @throws EngineError if JavaScript has no memory for it */
+  private hostArray(call: 'save' | 'load', { dtype, shape }: ValueType): StateArray {
+    const length = this.size * sizeOf(shape);
+    try {
+      if (dtype === 'float32') return new Float32Array(length);
+      return dtype === 'int32' ? new Int32Array(length) : new Uint8Array(length);
+    } catch (error) {
+      throw new EngineError(
+        `${call}: a plain array of ${length} numbers, [${[this.size, ...shape].join(', ')}], does not fit into memory. ` +
+          'Use fewer particles, or a machine with more memory.',
+        { cause: error },
+      );
+    }
+  }
+
+  /** Between records and the plain arrays of all leaves. */
+  private async transfer(arrays: readonly StateArray[], write: boolean): Promise<void> {
+    if (this.chunks === undefined) {
+      await this.transferPart(arrays, this.memory, 0, this.size, write);
+      return;
+    }
+    const all = Int32Array.from({ length: this.size }, (_, i) => i);
+    await this.chunks.each(all, write, ({ memory, entries }) =>
+      this.transferPart(arrays, memory, entries[0], entries.length, write),
+    );
+  }
+
+  /** @param first the particle that the first record is of */
+  private async transferPart(
+    arrays: readonly StateArray[],
+    memory: Address,
+    first: number,
+    size: number,
+    write: boolean,
+  ): Promise<void> {
+    const { runtime, driver, native, traced } = this.program;
+    for (const [leaf, data] of arrays.entries()) {
+      const { type } = traced.state[leaf];
+      const array = runtime.koffi.address(data.subarray(first * sizeOf(type.shape)));
+      const words = leafWords({ program: native, driver, leaf, type, memory, array, size, write });
+      await runtime.leafCopy(words, [data]);
+    }
+  }
+}
+
+interface ChunkedCall {
+  readonly job: 'reset' | 'advance' | 'finish';
+  readonly request: ParticleSelection;
+  /** Of the results. */
+  readonly rows: number;
+  readonly scratch: number;
+  readonly steps?: number;
+  /** By entry of the request; absent: the population's own. */
+  readonly fresh?: Fresh;
 }
 
 // Loops over particles stand on their own: within an asynchronous function they are optimised late.
@@ -385,7 +538,13 @@ function addToAll(column: Int32Array, value: number): void {
   for (let i = 0; i < length; i++) column[i] += value;
 }
 
-function hostArray({ dtype }: ValueType, length: number): StateArray {
-  if (dtype === 'float32') return new Float32Array(length);
-  return dtype === 'int32' ? new Int32Array(length) : new Uint8Array(length);
+/** Rows of a chunk's results to where they belong. */
+function scatter(rows: Float64Array, entries: Int32Array, results: Float64Array): void {
+  const { length } = entries;
+  if (length === 0) return;
+  const count = rows.length / length;
+  const m = results.length / count;
+  for (let k = 0; k < count; k++) {
+    for (let i = 0; i < length; i++) results[k * m + entries[i]] = rows[k * length + i];
+  }
 }
