@@ -297,8 +297,8 @@ interface RowsCheck {
   readonly inPlace?: ReadonlyMap<ValueId, ValueId>;
 }
 
-function checkRows({ graph, operands, stores, rows }: RowsCase, target: Target, how: RowsCheck = {}): void {
-  const { vectors, gap = 0, inPlace } = how;
+/** With rows `gap` elements apart. */
+function fragmentOf({ graph, operands, stores, rows }: RowsCase, gap = 0): Fragment {
   const members = graph.nodes.flatMap((_, id) => (operands.includes(id) ? [] : [id]));
   const layouts = new Map(
     [...operands, ...stores].map((id) => {
@@ -306,7 +306,13 @@ function checkRows({ graph, operands, stores, rows }: RowsCase, target: Target, 
       return [id, paddedLayout(shape, memoryOf(dtype), gap)] as const;
     }),
   );
-  const fragment: Fragment = { kind: 'rows', graph, members, layouts, stores, rows };
+  return { kind: 'rows', graph, members, layouts, stores, rows };
+}
+
+function checkRows(rowsCase: RowsCase, target: Target, how: RowsCheck = {}): void {
+  const { graph, operands, stores, rows } = rowsCase;
+  const { vectors, gap, inPlace } = how;
+  const fragment = fragmentOf(rowsCase, gap);
   const values = new Map(
     operands.map((id, i) => [id, valueOf(graph.nodes[id].type.dtype, sizeOf(graph.nodes[id].type.shape), i)] as const),
   );
@@ -337,7 +343,12 @@ function crossEntropy(rows: number, classes: number): RowsCase {
 }
 
 /** A network over parameters: their features side by side, two hidden layers, an update and what it comes to. */
-function parameterNetwork(rows: number, features: number, hidden: number): RowsCase {
+function parameterNetwork(
+  rows: number,
+  features: number,
+  hidden: number,
+  relu: (b: GraphBuilder, x: ValueId) => ValueId = (b, x) => b.op('max', x, b.zeros(b.type(x))),
+): RowsCase {
   const b = new GraphBuilder('network');
   const columns = Array.from({ length: features }, (_, i) => b.input(`f${i}`, f32(rows)));
   const weights = [
@@ -350,14 +361,13 @@ function parameterNetwork(rows: number, features: number, hidden: number): RowsC
   const [w1, b1, w2, b2, w3] = weights;
   const product = (x: ValueId, y: ValueId): ValueId =>
     b.emit('matmul', [x, y], { transposeA: false, transposeB: false });
-  const relu = (x: ValueId): ValueId => b.op('max', x, b.zeros(b.type(x)));
   const x = b.emit(
     'concat',
     columns.map((column) => b.reshape(column, [rows, 1])),
     { axis: 1 },
   );
-  const h1 = relu(b.binary('add', product(x, w1), b1));
-  const h2 = relu(b.binary('add', product(h1, w2), b2));
+  const h1 = relu(b, b.binary('add', product(x, w1), b1));
+  const h2 = relu(b, b.binary('add', product(h1, w2), b2));
   const out = product(h2, w3);
   const column = (i: number): ValueId =>
     b.reshape(b.emit('slice', [out], { begin: [0, i], size: [rows, 1], strides: [1, 1] }), [rows]);
@@ -366,6 +376,27 @@ function parameterNetwork(rows: number, features: number, hidden: number): RowsC
   const squares = b.reduceSum(b.op('mul', next, next), [0]);
   const stores = [next, squares, h1, b.reduceSum(h2, [0])];
   return { graph: b.finish(stores), operands: [...columns, ...weights], stores, rows };
+}
+
+/** The rectifier as it is traced: the product behind it is read twice. */
+function rectifier(b: GraphBuilder, x: ValueId): ValueId {
+  const zeros = b.zeros(b.type(x));
+  return b.select(b.op('le', x, zeros), zeros, x);
+}
+
+/** Two products that meet: what is done to one needs the other, and reads both more than once. */
+function gated(rows: number): RowsCase {
+  const b = new GraphBuilder('gated');
+  const x = b.input('x', f32(rows, 7));
+  const weights = [b.input('w', f32(7, 24)), b.input('v', f32(7, 24)), b.input('c', f32(24))];
+  const [w, v, c] = weights;
+  const product = (y: ValueId): ValueId => b.emit('matmul', [x, y], { transposeA: false, transposeB: false });
+  const left = b.binary('add', product(w), c);
+  const right = product(v);
+  const gate = b.op('mul', right, b.op('sigmoid', right));
+  const out = rectifier(b, b.op('sub', b.op('mul', left, gate), b.op('mul', left, left)));
+  const stores = [out, b.reduceSum(b.op('mul', left, rectifier(b, left)), [1])];
+  return { graph: b.finish(stores), operands: [x, ...weights], stores, rows };
 }
 
 /** Numbers of rows, booleans, transposes within a row, gathers from a shared table, rows from a strided operand. */
@@ -409,6 +440,8 @@ describe('rows fragments', () => {
     ['a small network over parameters', (rows) => parameterNetwork(rows, 3, 4)],
     ['a network over parameters with 19 features', (rows) => parameterNetwork(rows, 19, 32)],
     ['a network of odd sizes', (rows) => parameterNetwork(rows, 5, 19)],
+    ['a network of traced rectifiers', (rows) => parameterNetwork(rows, 8, 32, rectifier)],
+    ['products that meet', gated],
     ['what else a row can hold', oddities],
   ];
   // One row; less than a vector; whole vectors; some tiles and a partial vector.
@@ -418,6 +451,17 @@ describe('rows fragments', () => {
       TARGETS.forEach((target) => checkRows(case_, target));
       checkRows(case_, TARGETS[1], { vectors: 2, gap: 3 });
     });
+  });
+
+  it('rectifies a product before it is stored', () => {
+    const layers = (relu?: typeof rectifier): RowsCase => parameterNetwork(64, 8, 32, relu);
+    const tiles = (case_: RowsCase): unknown[] =>
+      lowerRows(fragmentOf(case_), TARGETS[1]).kernel.body.filter(({ kind }) => kind === 'local');
+    // Features, two hidden layers, and the lanes of the sum of the second. A product that was stored first has one more.
+    expect(tiles(layers(rectifier))).toHaveLength(4);
+    expect(tiles(layers())).toHaveLength(4);
+    // The left product, which both results read, and the first result, made where the right product is.
+    expect(tiles(gated(64))).toHaveLength(2);
   });
 
   it.each([3, 32])('writes in place what it reads at the same element, %i wide', (hidden) => {

@@ -88,7 +88,7 @@ describe('broadcast-late', () => {
 
 describe('shared-features', () => {
   /** Columns u [5,1] and v [5,1] of the rows' own, s [2] shared by all, in this order of the parts. */
-  const build = (order: string, transposeB: boolean): Graph => {
+  const build = (order: string, transposeB: boolean, biased = false): Graph => {
     const b = new GraphBuilder('g');
     const parts: Record<string, ValueId> = {
       u: b.input('u', f32(5, 1)),
@@ -101,7 +101,10 @@ describe('shared-features', () => {
       order.split('-').map((name) => parts[name]),
       { axis: 1 },
     );
-    return b.finish([b.emit('matmul', [joined, w], { transposeA: false, transposeB })]);
+    const product = b.emit('matmul', [joined, w], { transposeA: false, transposeB });
+    return b.finish([
+      biased ? b.binary('add', b.binary('add', product, b.input('c', f32(3))), b.input('d', f32(5, 3))) : product,
+    ]);
   };
   const integers = (n: number, from: number): Float64Array => Float64Array.from({ length: n }, (_, i) => from + i);
   // Small whole numbers, so that the order of summation does not matter.
@@ -118,6 +121,20 @@ describe('shared-features', () => {
       [5, 3],
     ]);
     expectSameBits(interpret(split, feeds, CONTEXT), interpret(graph, feeds, CONTEXT));
+  });
+
+  test('what is added to all rows alike is added to the shared part, once', () => {
+    const graph = build('u-v-s', false, true);
+    const split = simplify(runPasses(graph, [sharedFeatures]));
+    const sums = split.nodes.filter(({ op }) => op === 'add').map(({ type }) => type.shape);
+    // The shared product and the bias; that and the own product; what differs between rows.
+    expect(sums).toEqual([
+      [1, 3],
+      [5, 3],
+      [5, 3],
+    ]);
+    const all = [...feeds, integers(3, 11), integers(15, -9)];
+    expectSameBits(interpret(split, all, CONTEXT), interpret(graph, all, CONTEXT));
   });
 });
 

@@ -21,11 +21,17 @@ function sharedRow(builder: GraphBuilder, id: ValueId): ValueId | undefined {
   return builder.broadcast(builder.reshape(operand, [1, shape.at(-1) ?? 1]), [1, node.type.shape[1]]);
 }
 
+/** each·W + the one row [1, columns] that all rows share; `each` is left out if all is shared. */
+interface Halves {
+  readonly each?: ValueId;
+  readonly once: ValueId;
+}
+
 /**
  * [features of each row, features that all rows share]·W splits: the shared part is one row, computed once. So the time
  * features of a per-parameter optimizer cost nothing a parameter.
  */
-function split(builder: GraphBuilder, node: NodeOf<'matmul'>): ValueId | undefined {
+function split(builder: GraphBuilder, node: NodeOf<'matmul'>): Halves | undefined {
   const [a, w] = node.inputs;
   const features = builder.node(a);
   if (node.attributes.transposeA || features.op !== 'concat' || features.attributes.axis !== 1) return undefined;
@@ -74,8 +80,7 @@ function split(builder: GraphBuilder, node: NodeOf<'matmul'>): ValueId | undefin
     ],
     node.attributes,
   );
-  const spread = builder.broadcast(once, node.type.shape);
-  if (own.length === 0) return spread;
+  if (own.length === 0) return { once };
   const each = builder.emit(
     'matmul',
     [
@@ -87,10 +92,33 @@ function split(builder: GraphBuilder, node: NodeOf<'matmul'>): ValueId | undefin
     ],
     node.attributes,
   );
-  return builder.op('add', each, spread);
+  return { each, once };
+}
+
+/** What is added to all rows alike is added to the shared half, once. */
+function addToOnce(builder: GraphBuilder, { each, once }: Halves, addend: ValueId): Halves | undefined {
+  const row = sharedRow(builder, addend);
+  return row === undefined || each === undefined ? undefined : { each, once: builder.op('add', once, row) };
 }
 
 export const sharedFeatures: Pass = {
   name: 'shared-features',
-  run: (graph) => rewriteGraph(graph, (builder, node) => (node.op === 'matmul' ? split(builder, node) : undefined)),
+  run(graph) {
+    const known = new Map<ValueId, Halves>();
+    return rewriteGraph(graph, (builder, node) => {
+      let halves: Halves | undefined;
+      if (node.op === 'matmul') halves = split(builder, node);
+      if (node.op === 'add') {
+        const [a, b] = node.inputs;
+        const [split, other] = known.has(a) ? [known.get(a), b] : [known.get(b), a];
+        halves = split && addToOnce(builder, split, other);
+      }
+      if (halves === undefined) return undefined;
+      const spread = builder.broadcast(halves.once, node.type.shape);
+      if (halves.each === undefined) return spread;
+      const sum = builder.op('add', halves.each, spread);
+      known.set(sum, halves);
+      return sum;
+    });
+  },
 };

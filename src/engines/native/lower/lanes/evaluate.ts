@@ -222,6 +222,12 @@ export class Evaluator {
     return this.uses[id] === 1 ? this.consumers[id][0] : undefined;
   }
 
+  /** Whether it is no output and nothing but these nodes reads it. */
+  readOnlyBy(id: ValueId, readers: ReadonlySet<ValueId>): boolean {
+    const { length } = this.consumers[id];
+    return this.uses[id] === length && length > 0 && this.consumers[id].every((reader) => readers.has(reader));
+  }
+
   /** An elementwise op that is read once, at the coordinates that its reader is computed at. */
   private isInlined(id: ValueId): boolean {
     if (!isElementwise(this.node(id).op) || this.uses[id] !== 1 || this.consumers[id].length === 0) return false;
@@ -233,7 +239,7 @@ export class Evaluator {
 
   /** Elementwise on the result of a looped product of the same size: computed where the product is. */
   isEpilogue(id: ValueId): boolean {
-    return this.tiles.productUnder(id) !== undefined;
+    return this.tiles.epilogueOf(id) !== undefined;
   }
 
   private rule(node: Node, id: ValueId, at: readonly Index[]): Ref {

@@ -5,6 +5,7 @@ import type { Expr, Index, Statement } from '../../nest/ir';
 import type { Reader, Ref } from './dag';
 import { flat, sameButForOnes, type Evaluator } from './evaluate';
 import type { Home } from './home';
+import type { Epilogue } from './tiles';
 
 function productNode(evaluator: Evaluator, id: ValueId): NodeOf<'matmul'> {
   const node = evaluator.node(id);
@@ -28,7 +29,7 @@ export function isUnrolledProduct(evaluator: Evaluator, id: ValueId): boolean {
  * `block` outputs along the axis of the operand that all lanes share (the columns if both vary), times the vectors in
  * flight; that and one vector of each and a splat fit the registers.
  */
-export function writeProduct(evaluator: Evaluator, product: ValueId, target: ValueId, home: Home): void {
+export function writeProduct(evaluator: Evaluator, { product, between }: Epilogue, target: ValueId, home: Home): void {
   const { dag, tiles } = evaluator;
   const node = productNode(evaluator, product);
   const { shape } = node.type;
@@ -60,6 +61,11 @@ export function writeProduct(evaluator: Evaluator, product: ValueId, target: Val
       const sums = accumulate(evaluator, node, product, places, starts);
       places.forEach((at, o) => evaluator.define(known, sumAt(at), sums[o]));
       for (const at of places) {
+        for (const id of between) {
+          if (id <= known) continue;
+          const here = squeeze(shape, at, evaluator.shape(id));
+          evaluator.define(id, here, evaluator.compute(id, here));
+        }
         const there = squeeze(shape, at, evaluator.shape(target));
         const value = known === target ? evaluator.value(target, there) : evaluator.compute(target, there);
         tiles.store(home, flat(evaluator.shape(target), there), value);

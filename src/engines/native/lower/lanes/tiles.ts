@@ -11,11 +11,18 @@ import { drawPair } from './random';
 
 type Reduction = NodeOf<'reduceSum'> | NodeOf<'reduceMax'> | NodeOf<'reduceMin'> | NodeOf<'argMax'> | NodeOf<'argMin'>;
 
+/** What is done to the elements of a product before the first is stored. */
+export interface Epilogue {
+  readonly product: ValueId;
+  /** Elementwise nodes on the way from the product to the one that is stored, each after its operands. */
+  readonly between: readonly ValueId[];
+}
+
 export class Tiles {
   /** Declarations, for the top of the kernel. */
   readonly locals: Statement[] = [];
   private readonly homes = new Map<ValueId, Home>();
-  private readonly products = new Map<ValueId, ValueId | undefined>();
+  private readonly products = new Map<ValueId, Epilogue | undefined>();
 
   constructor(private readonly evaluator: Evaluator) {}
 
@@ -91,25 +98,40 @@ export class Tiles {
   }
 
   /** The looped product that an elementwise node computes on, alone, element by element. */
-  productUnder(id: ValueId): ValueId | undefined {
-    if (this.products.has(id)) return this.products.get(id);
-    const found = this.findProduct(id);
-    this.products.set(id, found);
-    return found;
+  epilogueOf(id: ValueId): Epilogue | undefined {
+    if (!this.products.has(id)) this.products.set(id, this.findEpilogue(id));
+    return this.products.get(id);
   }
 
-  private findProduct(id: ValueId): ValueId | undefined {
+  /** Downwards from the node, over what nothing reads but what was found before: a rectifier reads its product twice. */
+  private findEpilogue(id: ValueId): Epilogue | undefined {
     const { evaluator } = this;
-    const node = evaluator.node(id);
-    if (!isElementwise(node.op) && node.op !== 'reshape') return undefined;
-    for (const input of node.inputs) {
-      if (evaluator.uses[input] !== 1 || !sameButForOnes(evaluator.shape(input), evaluator.shape(id))) continue;
-      const { op } = evaluator.node(input);
-      if (op === 'matmul' && !isUnrolledProduct(evaluator, input)) return input;
-      const below = this.productUnder(input);
-      if (below !== undefined) return below;
+    if (!isElementwise(evaluator.node(id).op)) return undefined;
+    const shape = evaluator.shape(id);
+    const found = new Set([id]);
+    const near = new Set(evaluator.node(id).inputs);
+    while (near.size > 0) {
+      const next = Math.max(...near);
+      near.delete(next);
+      const node = evaluator.node(next);
+      if (!evaluator.readOnlyBy(next, found) || !sameButForOnes(evaluator.shape(next), shape)) continue;
+      if (node.op === 'matmul' && !isUnrolledProduct(evaluator, next)) {
+        return { product: next, between: this.between(next, id, found) };
+      }
+      if (!isElementwise(node.op) && node.op !== 'reshape') continue;
+      found.add(next);
+      for (const input of node.inputs) near.add(input);
     }
     return undefined;
+  }
+
+  /** Of the nodes found those that depend on the product, in order, without the last. */
+  private between(product: ValueId, last: ValueId, found: ReadonlySet<ValueId>): readonly ValueId[] {
+    const behind = new Set([product]);
+    for (const id of [...found].sort((a, b) => a - b)) {
+      if (this.evaluator.node(id).inputs.some((input) => behind.has(input))) behind.add(id);
+    }
+    return [...behind].filter((id) => id !== product && id !== last);
   }
 
   private write(node: Node, id: ValueId, home: Home): Ref {
@@ -121,10 +143,11 @@ export class Tiles {
         (body) => body,
       );
     const { shape } = node.type;
-    const product = node.op === 'matmul' ? id : isElementwise(node.op) ? this.productUnder(id) : undefined;
-    if (product !== undefined && !isUnrolledProduct(evaluator, product)) {
-      return group(() => writeProduct(evaluator, product, id, home));
+    if (node.op === 'matmul' && !isUnrolledProduct(evaluator, id)) {
+      return group(() => writeProduct(evaluator, { product: id, between: [] }, id, home));
     }
+    const epilogue = this.epilogueOf(id);
+    if (epilogue !== undefined) return group(() => writeProduct(evaluator, epilogue, id, home));
     switch (node.op) {
       case 'concat':
         return group(() => {
