@@ -19,7 +19,7 @@ const JOBS = `
 #include <time.h>
 struct record { int32_t runs[1000]; int64_t scratch[1000]; int32_t product[1000]; };
 /* Writes down that it ran, with what memory, and whether a subnormal product is one. */
-int note(void *context, int64_t i, void *scratch) {
+static int note_one(void *context, int64_t i, void *scratch) {
   struct record *r = context;
   r->runs[i]++;
   r->scratch[i] = (int64_t)(uintptr_t)scratch;
@@ -31,13 +31,21 @@ int note(void *context, int64_t i, void *scratch) {
   r->product[i] = small * 0.5f != 0;
   return 0;
 }
-int fail(void *context, int64_t i, void *scratch) { return i == 7 ? 42 : 0; }
-int nap(void *context, int64_t i, void *scratch) {
+static int fail_one(void *context, int64_t i, void *scratch) { return i == 7 ? 42 : 0; }
+static int nap_one(void *context, int64_t i, void *scratch) {
   struct timespec time = {0, 2000000};
   nanosleep(&time, 0);
   __atomic_fetch_add((int32_t *)context, 1, __ATOMIC_SEQ_CST);
   return 0;
 }
+#define EACH(job) int job(void *context, int64_t first, int64_t count, void *scratch) { \\
+  int code = 0; \\
+  for (int64_t i = first; i < first + count && code == 0; i++) code = job##_one(context, i, scratch); \\
+  return code; \\
+}
+EACH(note)
+EACH(fail)
+EACH(nap)
 `;
 const SCRATCH = 4096;
 

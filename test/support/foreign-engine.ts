@@ -87,7 +87,7 @@ int main(void) {
   __builtin_ia32_ldmxcsr(0x1f80 | 0x8040);
 #endif
   for (int64_t i = 0; i < (q.count + ${lanes} - 1) / ${lanes}; i++) {
-    int code = job == 0 ? ol_reset(&q, i, memory) : job == 1 ? ol_advance(&q, i, memory) : ${finishes ? 'ol_finish(&q, i, memory)' : '9'};
+    int code = job == 0 ? ol_reset(&q, i, 1, memory) : job == 1 ? ol_advance(&q, i, 1, memory) : ${finishes ? 'ol_finish(&q, i, 1, memory)' : '9'};
     if (code) return 13;
   }
   fwrite((void *)q.population, 1, bytes, stdout);

@@ -10,7 +10,7 @@ import { Keys } from './draw-keys';
 import { guardedCall, guardedJob, guardHead } from './guard';
 import { laneMajor } from './lane-driver';
 import { profileText } from './profile';
-import { aligned, ALIGNMENT, COMMON, indent, type Driver, type NameOf, type RenderOptions } from './request';
+import { aligned, ALIGNMENT, COMMON, eachEntry, indent, type Driver, type NameOf, type RenderOptions } from './request';
 import { renderUnits } from './units';
 
 /**
@@ -90,7 +90,7 @@ function particleMajor(
   const [end, endBytes] = finish === undefined ? ['', 0] : text('ol_finish', finish, finishes);
   const restore = `
 /* Takes back what a job has begun. */
-int ol_restore(void *context, int64_t i, void *scratch) {
+static int ol_restore_one(void *context, int64_t i, void *scratch) {
   (void)scratch;
   const struct ol_request *q = context;
   if (!OL_AT(const uint8_t, q->begun)[i]) return 0;
@@ -98,7 +98,7 @@ int ol_restore(void *context, int64_t i, void *scratch) {
   memcpy(state, OL_AT(const char, q->backup) + i * ${state.bytes}, ${state.bytes});
   return 0;
 }
-`;
+${eachEntry('ol_restore', false)}`;
   return {
     sources: [
       [
@@ -150,7 +150,7 @@ function particleJob(
   const body = [...keys.perStep, ...calls];
   const record = guard ? '' : `char *const state = OL_AT(char, q->population) + particle * ${bytes};`;
   return `
-${guard ? `static int ${name}_inner(void *context, int64_t i, char *memory, char *const state)` : `int ${name}(void *context, int64_t i, void *memory)`} {
+${guard ? `static int ${name}_inner(void *context, int64_t i, char *memory, char *const state)` : `static int ${name}_one(void *context, int64_t i, void *memory)`} {
   const struct ol_request *q = context;
   char *const theta = (char *)memory + ${arenas.theta};
   char *const window = (char *)memory + ${arenas.window};
@@ -193,5 +193,5 @@ ${indent(body, 4)}
 `
 }  return 0;
 }
-${guard ? guardedJob(name, bytes, arenas.bytes) : ''}`;
+${guard ? guardedJob(name, bytes, arenas.bytes) : ''}${eachEntry(name)}`;
 }

@@ -43,7 +43,7 @@ static void ol_guard_release(const int64_t *tables) {
 /** A particle-major job around `${name}_inner`, on copies of record and tables and on memory of its own. */
 export function guardedJob(name: string, record: number, memory: number): string {
   return `
-int ${name}(void *context, int64_t i, void *shared) {
+static int ${name}_one(void *context, int64_t i, void *shared) {
   (void)shared;
   struct ol_request q = *(const struct ol_request *)context;
   char *const place = OL_AT(char, q.population) + (int64_t)OL_AT(const int32_t, q.particles)[i] * ${record};

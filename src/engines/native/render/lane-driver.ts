@@ -3,7 +3,7 @@ import { STREAMS } from '../../../random';
 import type { Kernel } from '../nest/ir';
 import type { LaneMajorProgram } from '../plan/program';
 import { guardHead } from './guard';
-import { aligned, COMMON, indent, type Driver, type NameOf } from './request';
+import { aligned, COMMON, eachEntry, indent, type Driver, type NameOf } from './request';
 
 export function laneMajor(
   program: LaneMajorProgram,
@@ -15,19 +15,20 @@ export function laneMajor(
 ): Driver {
   const lanes = program.vectors * program.target.lanes;
   const record = aligned(4 * program.state.elements * lanes);
+  const group = groupOf(program, lanes);
   const jobs: [string, Kernel | undefined, number][] = [
     ['ol_reset', program.init, 0],
     ['ol_advance', program.step, 2 + metrics],
     ['ol_finish', program.finish, finishes],
   ];
   const texts = jobs.map(([name, kernel, results]) =>
-    kernel === undefined ? { text: '', bytes: 0 } : laneJob(program, name, kernel, results, nameOf, guard),
+    kernel === undefined ? { text: '', bytes: 0 } : laneJob(program, name, kernel, results, nameOf, guard, group),
   );
   const [init, step, finish] = texts.map(({ bytes }) => bytes);
   return {
     sources: [
       [
-        ...[kernels, COMMON, guard ? guardHead(program) : '', laneCommon(program, lanes, record)],
+        ...[kernels, COMMON, guard ? guardHead(program) : '', laneCommon(program, lanes, record, group)],
         ...texts.map(({ text }) => text),
       ].join('\n'),
     ],
@@ -37,10 +38,19 @@ export function laneMajor(
   };
 }
 
-function laneCommon(program: LaneMajorProgram, lanes: number, record: number): string {
+/** Vectors whose noise is drawn together, and numbers of θ that are kept for that at most. */
+const TOGETHER = { vectors: 8, numbers: 2048 };
+
+/** Blocks whose θ is made together: drawing keeps several vectors in flight, and shares noise within antithetic pairs. */
+function groupOf({ target, thetaSize }: LaneMajorProgram, lanes: number): number {
+  const fit = Math.floor(TOGETHER.numbers / Math.max(1, thetaSize * lanes));
+  return Math.max(1, Math.min(fit, Math.ceil((TOGETHER.vectors * target.lanes) / lanes)));
+}
+
+function laneCommon(program: LaneMajorProgram, lanes: number, record: number, group: number): string {
   const { elements } = program.state;
   return `
-enum { OL_BLOCK = ${lanes}, OL_ELEMENTS = ${elements}, OL_RECORD = ${record} };
+enum { OL_BLOCK = ${lanes}, OL_ELEMENTS = ${elements}, OL_RECORD = ${record}, OL_THETA = ${program.thetaSize}, OL_GROUP = ${group} };
 
 /* Entries of a job, and whether they are one block of the population, in order. */
 struct ol_entries {
@@ -53,8 +63,9 @@ static struct ol_entries ol_entries(const struct ol_request *q, int64_t job) {
   if (e.first + e.count > q->count) e.count = q->count - e.first;
   const int64_t base = particles[e.first];
   if (base % OL_BLOCK != 0 || (e.count < OL_BLOCK && base + e.count != q->size)) return e;
-  for (int64_t l = 1; l < e.count; l++)
-    if (particles[e.first + l] != base + l) return e;
+  int64_t differ = 0;
+  for (int64_t l = 1; l < e.count; l++) differ |= particles[e.first + l] ^ (base + l);
+  if (differ) return e;
   e.direct = OL_AT(char, q->population) + base / OL_BLOCK * OL_RECORD;
   return e;
 }
@@ -78,53 +89,81 @@ static void ol_put(const struct ol_request *q, struct ol_entries e, const uint32
 /* Index of the entry that a lane stands for. */
 static int64_t ol_entry(struct ol_entries e, int64_t lane) { return e.first + (lane < e.count ? lane : e.count - 1); }
 
-/* θ of all lanes, [θ × lanes]; noise is drawn for a vector of lanes at a time. */
-static void ol_theta_lanes(const struct ol_request *q, struct ol_entries e, float *out) {
-  enum { SIZE = ${program.thetaSize} };
+/*
+ * θ under Gaussian noise of the lanes of \`some\` blocks, [block × θ × lanes]. Where neighbours share their noise throughout,
+ * as antithetic pairs do, it is drawn once for both.
+ */
+static void ol_theta_gaussian(const struct ol_request *q, int64_t first, int64_t some, float *out) {
+  enum { MOST = OL_GROUP * OL_BLOCK + OL_LANES };
+  uint32_t words[2 * MOST], keys[2][MOST];
+  double scale[MOST];
+  const int64_t lanes = some * OL_BLOCK, padded = (lanes + 2 * OL_LANES - 1) / (2 * OL_LANES) * (2 * OL_LANES);
+  const int64_t known = q->count - first < lanes ? q->count - first : lanes;
+  memcpy(words, OL_AT(const uint32_t, q->keys) + 2 * first, 8 * (size_t)known);
+  for (int64_t l = 0; l < known; l++) scale[l] = (double)OL_AT(const int8_t, q->signs)[first + l] * q->sigma;
+  /* Unused lanes repeat the last particle. */
+  for (int64_t l = known; l < padded; l++) {
+    words[2 * l] = words[2 * known - 2], words[2 * l + 1] = words[2 * known - 1];
+    scale[l] = scale[known - 1];
+  }
+  uint32_t differ = 0;
+  for (int64_t l = 0; l < padded; l += 2)
+    differ |= (words[2 * l] ^ words[2 * l + 2]) | (words[2 * l + 1] ^ words[2 * l + 3]);
+  const int64_t step = differ ? 1 : 2, count = padded / step;
+  for (int64_t d = 0; d < count; d++) keys[0][d] = words[2 * d * step], keys[1][d] = words[2 * d * step + 1];
+  for (int64_t j = 0; j < OL_THETA; j += 2) {
+    float noise[2][MOST];
+    for (int64_t d = 0; d < count; d += OL_LANES) {
+      olu k0, k1, w0, w1;
+      olv x, y;
+      memcpy(&k0, keys[0] + d, sizeof k0);
+      memcpy(&k1, keys[1] + d, sizeof k1);
+      ol_threefry(k0, k1, ol_splat_u((uint32_t)(j / 2)), ol_splat_u(0), &w0, &w1);
+      ol_normals(w0, w1, &x, &y);
+      if (step == 2) {
+        ol_interleave(x, x, noise[0] + 2 * d);
+        if (j + 1 < OL_THETA) ol_interleave(y, y, noise[1] + 2 * d);
+      } else {
+        memcpy(noise[0] + d, &x, sizeof x);
+        if (j + 1 < OL_THETA) memcpy(noise[1] + d, &y, sizeof y);
+      }
+    }
+    for (int64_t n = 0; n < 2 && j + n < OL_THETA; n++) {
+      const double base = OL_AT(const double, q->theta)[j + n];
+      for (int64_t block = 0; block < some; block++) {
+        float *to = out + (block * OL_THETA + j + n) * OL_BLOCK;
+        for (int64_t l = 0; l < OL_BLOCK; l += OL_LANES / 2) {
+          const int64_t from = block * OL_BLOCK + l;
+          const ol_wide sum = base + *(const ol_memwide *)(scale + from) * ol_widened(noise[n] + from);
+          *(ol_memhalf *)(to + l) = __builtin_convertvector(sum, ol_half);
+        }
+      }
+    }
+  }
+}
+
+/* θ of the lanes of \`some\` blocks from entry \`first\` on, [block × θ × lanes]. */
+static void ol_theta_lanes(const struct ol_request *q, int64_t first, int64_t some, float *out) {
   const double *theta = OL_AT(const double, q->theta);
-  if (q->form == 0) {
-    for (int64_t j = 0; j < SIZE; j++)
-      for (int64_t l = 0; l < OL_BLOCK; l++) out[j * OL_BLOCK + l] = (float)theta[j];
+  if (q->form == 1) {
+    ol_theta_gaussian(q, first, some, out);
     return;
   }
-  if (q->form == 2) {
-    for (int64_t l = 0; l < OL_BLOCK; l++)
-      for (int64_t j = 0; j < SIZE; j++) out[j * OL_BLOCK + l] = (float)theta[ol_entry(e, l) * SIZE + j];
+  for (int64_t l = 0; l < some * OL_BLOCK; l++) {
+    const int64_t entry = first + l < q->count ? first + l : q->count - 1;
+    const double *from = q->form == 2 ? theta + entry * OL_THETA : theta;
+    for (int64_t j = 0; j < OL_THETA; j++) out[(l / OL_BLOCK * OL_THETA + j) * OL_BLOCK + l % OL_BLOCK] = (float)from[j];
+  }
+}
+static void ol_phases(const struct ol_request *q, struct ol_entries e, int32_t *out) {
+  const int32_t *t = OL_AT(const int32_t, q->t), *particles = OL_AT(const int32_t, q->particles);
+  if (e.direct && e.count == OL_BLOCK) {
+    memcpy(out, t + (q->fresh ? e.first : particles[e.first]), OL_BLOCK * sizeof *t);
     return;
   }
-  for (int64_t first = 0; first < OL_BLOCK; first += OL_LANES) {
-    /* Entries of the lanes lie side by side, but for lanes that repeat the last one. */
-    uint32_t keys[2][OL_LANES];
-    double scale[OL_LANES];
-    const int64_t entry = e.first + first;
-    if (first + OL_LANES <= e.count) {
-      const uint32_t *words = OL_AT(const uint32_t, q->keys) + 2 * entry;
-      const int8_t *signs = OL_AT(const int8_t, q->signs) + entry;
-      for (int l = 0; l < OL_LANES; l++) keys[0][l] = words[2 * l], keys[1][l] = words[2 * l + 1];
-      for (int l = 0; l < OL_LANES; l++) scale[l] = (double)signs[l] * q->sigma;
-    } else {
-      for (int l = 0; l < OL_LANES; l++) {
-        const int64_t each = ol_entry(e, first + l);
-        keys[0][l] = OL_AT(const uint32_t, q->keys)[2 * each];
-        keys[1][l] = OL_AT(const uint32_t, q->keys)[2 * each + 1];
-        scale[l] = (double)OL_AT(const int8_t, q->signs)[each] * q->sigma;
-      }
-    }
-    olu k[2];
-    memcpy(k, keys, sizeof keys);
-    for (int64_t j = 0; j < SIZE; j += 2) {
-      olu w0, w1;
-      olv pair[2];
-      float noise[2][OL_LANES], sum[OL_LANES];
-      ol_threefry(k[0], k[1], ol_splat_u((uint32_t)(j / 2)), ol_splat_u(0), &w0, &w1);
-      ol_normals(w0, w1, &pair[0], &pair[1]);
-      memcpy(noise, pair, sizeof pair);
-      for (int n = 0; n < 2 && j + n < SIZE; n++) {
-        const double base = theta[j + n];
-        for (int l = 0; l < OL_LANES; l++) sum[l] = (float)(base + scale[l] * (double)noise[n][l]);
-        memcpy(out + (j + n) * OL_BLOCK + first, sum, sizeof sum);
-      }
-    }
+  for (int64_t l = 0; l < OL_BLOCK; l++) {
+    const int64_t entry = ol_entry(e, l);
+    out[l] = t[q->fresh ? entry : particles[entry]];
   }
 }
 /* episodeKey of one stream for all lanes, [2 × lanes]. */
@@ -146,9 +185,8 @@ static void __attribute__((unused)) ol_lane_keys(const struct ol_request *q, str
     memcpy(out + OL_BLOCK + first, &k1, sizeof k1);
   }
 }
-int ol_restore(void *context, int64_t job, void *scratch) {
+static int ol_restore_one(const struct ol_request *q, int64_t job, void *scratch) {
   (void)scratch;
-  const struct ol_request *q = context;
   if (!OL_AT(const uint8_t, q->begun)[job]) return 0;
   const struct ol_entries e = ol_entries(q, job);
   const char *backup = OL_AT(const char, q->backup) + job * OL_RECORD;
@@ -156,7 +194,7 @@ int ol_restore(void *context, int64_t job, void *scratch) {
   else ol_put(q, e, (const uint32_t *)backup);
   return 0;
 }
-`;
+${eachEntry('ol_restore', false)}`;
 }
 
 function laneJob(
@@ -166,6 +204,7 @@ function laneJob(
   results: number,
   nameOf: NameOf,
   guard: boolean,
+  group: number,
 ): { readonly text: string; readonly bytes: number } {
   const lanes = program.vectors * program.target.lanes;
   const stepping = name === 'ol_advance';
@@ -178,7 +217,9 @@ function laneJob(
     arrays.push(`  ${type} *const ${name} = ${at};`);
     bytes += aligned(4 * numbers);
   };
-  take('theta', 'float', program.thetaSize * lanes);
+  const numbers = program.thetaSize * lanes;
+  if (guard) take('theta', 'float', numbers);
+  else bytes += aligned(4 * numbers * group);
   take('result', 'float', Math.max(1, results) * lanes);
   take('t', 'int32_t', lanes);
   take('keys', 'int32_t', 2 * program.streams.length * lanes);
@@ -203,8 +244,7 @@ ${['theta', 'result', 't', 'keys', 'block', ...(stepping ? ['sums'] : [])].map((
     `${scalars.map((x) => `, ${x}`).join('')});`;
 
   const text = `
-int ${name}(void *context, int64_t job, void *memory) {
-  const struct ol_request *q = context;
+static int ${name}_one(const struct ol_request *q, int64_t job, ${guard ? 'const float *given' : 'float *theta'}, void *memory) {
 ${arrays.join('\n')}
 ${
   guard
@@ -230,11 +270,7 @@ ${
   }
 `
       : ''
-  }  ol_theta_lanes(q, e, theta);
-  for (int64_t l = 0; l < OL_BLOCK; l++) {
-    const int64_t entry = ol_entry(e, l);
-    t[l] = OL_AT(const int32_t, q->t)[q->fresh ? entry : OL_AT(const int32_t, q->particles)[entry]];
-  }
+  }${guard ? `  memcpy(theta, given, ${4 * numbers});\n` : ''}  ol_phases(q, e, t);
 ${streams}${
     stepping
       ? `  memset(sums, 0, ${8 * (results - 1) * lanes});
@@ -263,6 +299,20 @@ ${indent(release.split('\n'), 4)}
       OL_AT(double, q->results)[k * q->count + e.first + l] = result[k * OL_BLOCK + l];
 `
   }${writes ? '  if (!e.direct) ol_put(q, e, (const uint32_t *)state);\n' : ''}${release}  return 0;
+}
+int ${name}(void *context, int64_t first, int64_t count, void *memory) {
+  const struct ol_request *q = context;
+  ${guard ? `float together[${numbers * group}];` : 'float *const together = memory;'}
+  for (int64_t job = first, some; job < first + count; job += some) {
+    some = first + count - job < OL_GROUP ? first + count - job : OL_GROUP;
+    ol_theta_lanes(q, job * OL_BLOCK, some, together);
+    for (int64_t k = 0; k < some; k++) {
+      if (job + k > first && ol_stopped(q)) return OL_CANCELLED;
+      const int code = ${name}_one(q, job + k, together + k * ${numbers}, memory);
+      if (code != 0) return code;
+    }
+  }
+  return 0;
 }
 `;
   return { text, bytes };

@@ -104,10 +104,10 @@ static void ol_theta(const struct ol_request *q, int64_t i, int64_t size, float 
 struct ol_combination {
 ${COMBINATION_FIELDS.map((name) => `  int64_t ${name};`).join('\n')}
 };
-int ol_combine(void *context, int64_t job, void *scratch) {
+int ol_combine(void *context, int64_t first, int64_t count, void *scratch) {
   (void)scratch;
   const struct ol_combination *c = context;
-  int64_t begin = job * c->range, end = begin + c->range;
+  int64_t begin = first * c->range, end = (first + count) * c->range;
   if (end > c->size) end = c->size;
   double *out = OL_AT(double, c->out);
   for (int64_t i = 0; i < c->count; i++) {
@@ -121,6 +121,19 @@ int ol_combine(void *context, int64_t job, void *scratch) {
   return 0;
 }
 `;
+
+/** C text of a job of the runtime: entries one by one, by `${name}_one`. A call that is to stop stops between them. */
+export function eachEntry(name: string, stops = true): string {
+  return `
+int ${name}(void *context, int64_t first, int64_t count, void *memory) {
+  for (int64_t i = first; i < first + count; i++) {
+${stops ? '    if (i > first && ol_stopped(context)) return OL_CANCELLED;\n' : ''}    const int code = ${name}_one(context, i, memory);
+    if (code != 0) return code;
+  }
+  return 0;
+}
+`;
+}
 
 export function indent(lines: readonly string[], spaces: number): string {
   return lines.map((line) => ' '.repeat(spaces) + line).join('\n');

@@ -46,7 +46,7 @@ function bind(library: NativeLibrary): Functions {
 
 /** What runs on the pool: one field for each of `struct ol_task`. */
 export interface Task {
-  /** Address of `int job(void *context, int64_t index, void *scratch)`. */
+  /** Address of `int job(void *context, int64_t first, int64_t count, void *scratch)`. */
   readonly job: Address;
   readonly context: Address;
   readonly jobs: number;

@@ -10,7 +10,7 @@ export const CODES = { ok: 0, cancelled: 1, memory: 2, threads: 3, processor: 4 
 
 /** Bytes of `struct ol_task`, all of whose fields are 8 bytes. */
 export const TASK_FIELDS = [
-  /** Address of `int job(void *context, int64_t index, void *scratch)`. */
+  /** Address of `int job(void *context, int64_t first, int64_t count, void *scratch)`, which does jobs first … first + count − 1. */
   'job',
   /** Address handed to every job. */
   'context',
@@ -84,7 +84,7 @@ export const RUNTIME_SOURCE = `#define _GNU_SOURCE
 
 enum { OL_OK = ${CODES.ok}, OL_CANCELLED = ${CODES.cancelled}, OL_MEMORY = ${CODES.memory}, OL_THREADS = ${CODES.threads}, OL_PROCESSOR = ${CODES.processor} };
 
-typedef int (*ol_job)(void *context, int64_t index, void *scratch);
+typedef int (*ol_job)(void *context, int64_t first, int64_t count, void *scratch);
 
 struct ol_task {
 ${TASK_FIELDS.map((name) => `  int64_t ${name};`).join('\n')}
@@ -173,14 +173,17 @@ struct ol_thread {
   size_t arena_bytes;
   _Atomic int asleep;
   pthread_cond_t wake;
+  /* Jobs of this slot's share that nobody has taken: from \`next\` to below \`end\`. On a cache line of its own. */
+  char pad0[64];
+  _Atomic int64_t next;
+  int64_t end;
+  char pad1[64];
 };
 
 struct ol_pool {
   /* The generation of the task in its upper half; below, whether it may still be entered, and how many workers are in. */
   _Atomic uint64_t gate;
   char pad0[56];
-  _Atomic int64_t next;
-  char pad1[56];
   _Atomic int64_t remaining, busy;
   _Atomic int code;
   /* Slots that the task is for: from \`first\` to below \`last\`. */
@@ -209,30 +212,46 @@ static void ol_tell(struct ol_pool *pool) {
   pthread_mutex_unlock(&pool->lock);
 }
 
-static void ol_work(struct ol_pool *pool, struct ol_thread *thread) {
+/* Takes jobs of a share until there are none left. How many it took. */
+static int64_t ol_take(struct ol_pool *pool, struct ol_thread *thread, struct ol_thread *share, int64_t parts) {
   const struct ol_task *task = pool->task;
   ol_job run = (ol_job)(uintptr_t)task->job;
   const volatile int32_t *cancel = (const volatile int32_t *)(uintptr_t)task->cancel;
-  int64_t start = ol_now(), taken = 0;
-  uint64_t mode = ol_mode();
-  if (task->flush) ol_set_mode(ol_fast_mode());
-  int64_t index = atomic_load(&pool->next);
-  while (index < task->jobs) {
+  int64_t taken = 0, index = atomic_load(&share->next);
+  while (index < share->end) {
     /* Several at once while there are many: small jobs would wait for one another at the counters. */
-    int64_t some = (task->jobs - index) / (16 * task->threads);
+    int64_t some = (share->end - index) / parts;
     if (some < 1) some = 1;
-    if (!atomic_compare_exchange_weak(&pool->next, &index, index + some)) continue;
+    if (!atomic_compare_exchange_weak(&share->next, &index, index + some)) continue;
     taken += some;
-    for (int64_t end = index + some; index < end && atomic_load(&pool->code) == OL_OK; index++) {
-      int code = cancel && *cancel ? OL_CANCELLED : run((void *)(uintptr_t)task->context, index, thread->arena);
+    if (atomic_load(&pool->code) == OL_OK) {
+      int code = cancel && *cancel ? OL_CANCELLED : run((void *)(uintptr_t)task->context, index, some, thread->arena);
       int none = OL_OK;
       if (code != OL_OK) atomic_compare_exchange_strong(&pool->code, &none, code);
     }
-    if (atomic_fetch_sub(&pool->remaining, some) == some) ol_tell(pool);
-    index = atomic_load(&pool->next);
+    index = atomic_load(&share->next);
   }
+  return taken;
+}
+
+/*
+ * Every slot has a share of the jobs, the same one for every task of as many jobs and threads, so that records stay in its
+ * cache from window to window. Who is through with its own helps the others.
+ */
+static void ol_work(struct ol_pool *pool, struct ol_thread *thread) {
+  const struct ol_task *task = pool->task;
+  int64_t start = ol_now();
+  uint64_t mode = ol_mode();
+  if (task->flush) ol_set_mode(ol_fast_mode());
+  int first = !task->join, threads = (int)task->threads;
+  int64_t taken = ol_take(pool, thread, thread, 8);
+  for (int other = 1; other < threads; other++)
+    taken += ol_take(pool, thread, &pool->slots[first + (thread->slot - first + other) % threads], 2 * threads);
   if (task->flush) ol_set_mode(mode);
-  if (taken) atomic_fetch_add(&pool->busy, ol_now() - start);
+  if (taken) {
+    atomic_fetch_add(&pool->busy, ol_now() - start);
+    if (atomic_fetch_sub(&pool->remaining, taken) == taken) ol_tell(pool);
+  }
 }
 
 static int ol_meant(struct ol_pool *pool, struct ol_thread *self) {
@@ -352,7 +371,11 @@ int ol_run(struct ol_pool *pool, struct ol_task *task) {
     if (ready == 0 || (join && pool->slots[0].arena_bytes < (size_t)task->scratch)) code = OL_MEMORY;
     else {
       pool->task = task;
-      atomic_store(&pool->next, 0);
+      for (int64_t share = 0; share < threads; share++) {
+        struct ol_thread *slot = &pool->slots[share + !join];
+        slot->end = (share + 1) * task->jobs / threads;
+        atomic_store(&slot->next, share * task->jobs / threads);
+      }
       atomic_store(&pool->remaining, task->jobs);
       atomic_store(&pool->code, OL_OK);
       atomic_store(&pool->busy, 0);
@@ -448,15 +471,11 @@ struct ol_leaf {
   int64_t write;
 };
 
-#define OL_GROUP 16
-
-static int ol_leaf_job(void *context, int64_t group, void *scratch) {
+static int ol_leaf_job(void *context, int64_t first, int64_t count, void *scratch) {
   (void)scratch;
   const struct ol_leaf *leaf = context;
-  int64_t end = (group + 1) * OL_GROUP;
-  if (end > leaf->particles) end = leaf->particles;
   int64_t width = leaf->kind == 0 ? 4 : 1;
-  for (int64_t p = group * OL_GROUP; p < end; p++) {
+  for (int64_t p = first; p < first + count; p++) {
     char *record = (char *)(uintptr_t)leaf->memory + p / leaf->lanes * leaf->block + leaf->offset + p % leaf->lanes * leaf->lane;
     char *element = (char *)(uintptr_t)leaf->array + p * leaf->elements * width;
     int64_t index[OL_RANK] = {0}, at = 0;
@@ -493,7 +512,7 @@ int ol_leaf_copy(struct ol_pool *pool, struct ol_leaf *leaf, int64_t threads) {
   struct ol_task task = {0};
   task.job = (int64_t)(uintptr_t)ol_leaf_job;
   task.context = (int64_t)(uintptr_t)leaf;
-  task.jobs = (leaf->particles + OL_GROUP - 1) / OL_GROUP;
+  task.jobs = leaf->particles;
   task.threads = threads;
   return ol_run(pool, &task);
 }
@@ -502,18 +521,21 @@ struct ol_copy {
   int64_t memory, block, lanes, from, to, count;
 };
 
-static int ol_copy_job(void *context, int64_t index, void *scratch) {
-  (void)scratch;
-  const struct ol_copy *copy = context;
+static void ol_copy_one(const struct ol_copy *copy, int64_t index) {
   int64_t from = ((const int32_t *)(uintptr_t)copy->from)[index], to = ((const int32_t *)(uintptr_t)copy->to)[index];
   char *memory = (char *)(uintptr_t)copy->memory;
   if (copy->lanes == 1) {
     memcpy(memory + to * copy->block, memory + from * copy->block, (size_t)copy->block);
-    return OL_OK;
+    return;
   }
   const char *source = memory + from / copy->lanes * copy->block + from % copy->lanes * 4;
   char *target = memory + to / copy->lanes * copy->block + to % copy->lanes * 4;
   for (int64_t at = 0; at < copy->block; at += copy->lanes * 4) memcpy(target + at, source + at, 4);
+}
+
+static int ol_copy_job(void *context, int64_t first, int64_t count, void *scratch) {
+  (void)scratch;
+  for (int64_t index = first; index < first + count; index++) ol_copy_one(context, index);
   return OL_OK;
 }
 
