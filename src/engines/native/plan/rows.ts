@@ -138,7 +138,8 @@ function belongs(grouping: Grouping, group: Group, id: ValueId, width: number): 
         node.type.shape.length === 1 && status[operand] === 'resident' && sizeOf(graph.nodes[operand].type.shape) >= 1
       );
     case 'matmul':
-      return isRowProduct(analysis, id) && group.members.has(operand);
+      // The way back from a softmax is left to products of their own: they lie by rows, as the way there does.
+      return width === NETWORK && isRowProduct(analysis, id) && group.members.has(operand);
     default:
       return false;
   }
