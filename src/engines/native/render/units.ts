@@ -6,11 +6,8 @@ import type { KernelTable } from '../nest/dedupe';
 import type { Kernel, Statement, Target } from '../nest/ir';
 import { renderHead, renderKernels, renderPrototypes } from './c';
 
-/**
- * Characters of kernels that a unit has at least. Reading the head (most of it the compiler's own intrinsics) takes as long
- * as compiling about this much.
- */
-const LEAST_CHARACTERS = 50_000;
+/** Characters of kernels that a unit has at least. Starting a compiler and reading the head takes as long as half of them. */
+const LEAST_CHARACTERS = 25_000;
 
 /** What takes as long to compile as so many characters of a kernel: the driver, and a call of what is long and inlined. */
 const DRIVER_CHARACTERS = 25_000;
