@@ -10,7 +10,7 @@ import { align } from './arena';
 import { fuse } from './fuse';
 import { planFunction, type Bound, type Goal } from './function';
 import type { Grouping } from './groups';
-import { chooseLayouts } from './layouts';
+import { chooseLayouts, ProductCosts } from './layouts';
 import { baseOf, seenThrough } from './memory';
 import type { Layout, NativeProgram, ParticleMajorProgram, PlannedFunction, StateRecord } from './program';
 import { Tables } from './tables';
@@ -72,7 +72,8 @@ function planParticleMajor(traced: TracedProblem, target: Target): ParticleMajor
   const others = [partOf(traced.init, false), ...(traced.finish === undefined ? [] : [partOf(traced.finish, false)])];
 
   const leafOf = new Map(traced.state.map(({ path }, leaf) => [`state.${path}`, leaf]));
-  const leafLayouts = stateLayouts(traced.state, step, others, target);
+  const costs = new ProductCosts(target);
+  const leafLayouts = stateLayouts(traced.state, step, others, target, costs);
   let bytes = 0;
   const records = leafLayouts.map((layout) => {
     const offset = bytes;
@@ -110,7 +111,8 @@ function planParticleMajor(traced: TracedProblem, target: Target): ParticleMajor
   const plan = (part: Part, outputs: readonly Goal[]): PlannedFunction => {
     const inputs = bind(part);
     const { grouping } = part;
-    const layouts = chooseLayouts({ grouping, target, ...constraints(grouping.analysis, inputs, outputs), tied: [] });
+    const given = constraints(grouping.analysis, inputs, outputs);
+    const layouts = chooseLayouts({ grouping, target, ...given, tied: [], costs });
     return planFunction({ grouping, target, tables, inputs, outputs, layouts });
   };
   const init = others[0];
@@ -149,7 +151,13 @@ function constraints(
 }
 
 /** The step decides how the state lies, among the layouts under which every function can view it. */
-function stateLayouts(leaves: readonly StateLeaf[], step: Part, others: readonly Part[], target: Target): Layout[] {
+function stateLayouts(
+  leaves: readonly StateLeaf[],
+  step: Part,
+  others: readonly Part[],
+  target: Target,
+  costs: ProductCosts,
+): Layout[] {
   const { grouping } = step;
   const { analysis } = grouping;
   const { graph, status } = analysis;
@@ -178,6 +186,6 @@ function stateLayouts(leaves: readonly StateLeaf[], step: Part, others: readonly
       );
     });
   };
-  const layouts = chooseLayouts({ grouping, target, fixed, preferred: new Map(), suits, tied });
+  const layouts = chooseLayouts({ grouping, target, fixed, preferred: new Map(), suits, tied, costs });
   return inputs.map((id) => layouts.get(id)!);
 }

@@ -24,6 +24,22 @@ export interface LayoutRequest {
   readonly suits?: (id: ValueId, layout: Layout) => boolean;
   /** Pairs that had better share a layout: what a state leaf was and what it becomes. */
   readonly tied: readonly (readonly [ValueId, ValueId])[];
+  /** Shared by the functions of a program. */
+  readonly costs: ProductCosts;
+}
+
+/** Estimates for one target, each made once: classes, sweeps and functions ask for the same ones over and over. */
+export class ProductCosts {
+  private readonly known = new Map<string, number>();
+
+  constructor(private readonly target: Target) {}
+
+  of(spec: ProductSpec): number {
+    const key = JSON.stringify(spec);
+    let cost = this.known.get(key);
+    if (cost === undefined) this.known.set(key, (cost = productCost(spec, this.target)));
+    return cost;
+  }
 }
 
 interface LayoutClass {
@@ -39,6 +55,7 @@ export function chooseLayouts({
   preferred,
   suits,
   tied,
+  costs,
 }: LayoutRequest): Map<ValueId, Layout> {
   const { analysis } = grouping;
   const { graph, status, users } = analysis;
@@ -72,14 +89,25 @@ export function chooseLayouts({
     }
   });
 
-  const views = graph.nodes.flatMap((_, id) => (status[id] === 'view' ? [id] : []));
+  const viewsOf = new Map<ValueId, ValueId[]>();
+  graph.nodes.forEach((_, id) => {
+    if (status[id] !== 'view') return;
+    const base = baseOf(analysis, id);
+    const views = viewsOf.get(base);
+    if (views === undefined) viewsOf.set(base, [id]);
+    else views.push(id);
+  });
   const classes = new Map<ValueId, ValueId[]>();
-  for (const id of inMemory) classes.set(find(id), [...(classes.get(find(id)) ?? []), id]);
+  for (const id of inMemory) {
+    const members = classes.get(find(id));
+    if (members === undefined) classes.set(find(id), [id]);
+    else members.push(id);
+  }
   const all: LayoutClass[] = [];
   const layouts = new Map<ValueId, Layout>();
   for (const members of classes.values()) {
     const wanted = members.map((id) => fixed.get(id) ?? preferred.get(id)).find((layout) => layout !== undefined);
-    const pinned = views.filter((view) => members.includes(baseOf(analysis, view)));
+    const pinned = members.flatMap((id) => viewsOf.get(id) ?? []);
     let candidates = layoutsFor(analysis, members[0], target);
     if (wanted !== undefined) candidates = [wanted, ...candidates];
     candidates = candidates.filter(
@@ -99,9 +127,9 @@ export function chooseLayouts({
       if (!fixed.has(id)) layouts.set(id, { ...layout, memory: denseLayout(graph.nodes[id].type).memory });
     }
   };
+  const numbers = new Map(grouping.groups.map((group, g) => [group, g]));
   const touching = (each: LayoutClass): number[] => {
     const near = new Set<number>();
-    const numbers = new Map(grouping.groups.map((group, g) => [group, g]));
     const add = (id: ValueId): void => {
       const group = grouping.of(id);
       if (group !== undefined) near.add(numbers.get(group)!);
@@ -120,12 +148,13 @@ export function chooseLayouts({
   };
   const open = all.filter(({ candidates }) => candidates.length > 1);
   const near = open.map(touching);
+  const costOf = (g: number): number => groupCost(grouping, g, stores[g], layouts, target, costs);
   for (let sweep = 0; sweep < 2; sweep++) {
     open.forEach((each, i) => {
       let best = Infinity;
       for (const candidate of each.candidates) {
         assign(each, candidate);
-        const cost = near[i].reduce((sum, g) => sum + groupCost(grouping, g, stores[g], layouts, target), 0);
+        const cost = near[i].reduce((sum, g) => sum + costOf(g), 0);
         // A hair's breadth decides for the earlier candidate.
         if (cost < best * 0.995) {
           best = cost;
@@ -144,6 +173,7 @@ function groupCost(
   stores: readonly ValueId[],
   layouts: ReadonlyMap<ValueId, Layout>,
   target: Target,
+  costs: ProductCosts,
 ): number {
   const { analysis } = grouping;
   const { nodes } = analysis.graph;
@@ -157,7 +187,7 @@ function groupCost(
     const result = stores.length > 0 ? layoutOf(stores[0]) : undefined;
     const [a, b] = root.inputs.map(layoutOf);
     if (root.op !== 'matmul' || a === undefined || b === undefined) return 0;
-    return productCost(specOf(root.type.shape, root.attributes, a, b, result ?? denseLayout(root.type)), target);
+    return costs.of(specOf(root.type.shape, root.attributes, a, b, result ?? denseLayout(root.type)));
   }
   let cost = 0;
   const along = (id: ValueId, axis: number): void => {
