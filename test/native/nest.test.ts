@@ -25,7 +25,7 @@ import {
   variableIndex,
 } from '../../src/engines/native/nest/builder';
 import { tableOf } from '../../src/engines/native/nest/dedupe';
-import type { BufferParameter, Kernel, Statement, Target } from '../../src/engines/native/nest/ir';
+import type { BufferParameter, Expr, Index, Kernel, Statement, Target } from '../../src/engines/native/nest/ir';
 import { printKernel } from '../../src/engines/native/nest/print';
 import { typeOf } from '../../src/engines/native/nest/types';
 import { NestError, verifyKernel } from '../../src/engines/native/nest/verify';
@@ -259,6 +259,70 @@ describe('equal kernels', () => {
     expect(table.entries.map(({ name }) => name)).toEqual(['k_a', 'k_caller', 'k_c', 'k_caller_2']);
     const source = renderKernels(table, TARGET);
     expect(source.match(/k_a\(x_, y_\);/g)).toHaveLength(1);
+  });
+
+  describe('but for the extents of their outermost loops', () => {
+    /** y = 2ᵈ·x, d doublings, for n numbers by fours and again for the last `more` ones. */
+    const doubling = (n: number, more: number, doublings: number, inner = 1): Kernel => {
+      const nest = new NestBuilder();
+      const write = (from: number) => (i: Index) => {
+        nest.loop(inner, () => {
+          let value: Expr = loadVector('x', 'f32', shiftIndex(i, from));
+          for (let k = 0; k < doublings; k++) value = nest.let(add(value, value));
+          nest.storeVector('y', 'f32', shiftIndex(i, from), value);
+        });
+      };
+      nest.loop(n, write(0), { step: 4 });
+      nest.loop(more, write(100), { step: 4 });
+      return nest.kernel({ name: `double ${n}`, buffers: IN_OUT });
+    };
+
+    it('long ones share a body', () => {
+      const kernels = [
+        doubling(8, 20, 40),
+        doubling(16, 20, 40),
+        doubling(12, 8, 40),
+        doubling(8, 20, 41),
+        doubling(8, 20, 4),
+        doubling(16, 20, 4),
+      ];
+      const table = tableOf(kernels);
+      const names = table.entries.map(({ name }) => name);
+      // The body of three, their calls, one of another length, and two that are short.
+      expect(names).toEqual([
+        'k_double_8_4',
+        'k_double_8',
+        'k_double_16',
+        'k_double_12',
+        'k_double_8_2',
+        'k_double_8_3',
+        'k_double_16_2',
+      ]);
+      expect(kernels.map((kernel) => table.nameOf(kernel))).toEqual(names.slice(1));
+      expect(table.entries[0].kernel.scalars).toEqual([
+        { name: 'extent0', type: 'i32' },
+        { name: 'extent1', type: 'i32' },
+      ]);
+      const source = renderKernels(table, TARGET);
+      expect(source).toContain('k_double_8_4(x_, y_, 12, 8);');
+      for (const { kernel } of table.entries) verifyKernel(kernel, TARGET);
+      // What the calls compute is what the kernels compute.
+      kernels.forEach((kernel) => {
+        const entry = table.entries.find(({ name }) => name === table.nameOf(kernel))!;
+        const [own, shared] = [kernel, entry.kernel].map((each) => {
+          const buffers = [Float32Array.from({ length: 128 }, (_, i) => i), new Float32Array(128)];
+          runNest(each, buffers, [], { lanes: 4 });
+          return buffers[1];
+        });
+        expect(shared).toEqual(own);
+      });
+    });
+
+    it('what is the same in all stays a number, and what lies further in is no extent of theirs', () => {
+      const table = tableOf([doubling(8, 20, 40), doubling(16, 20, 40)]);
+      expect(table.entries[0].kernel.scalars).toEqual([{ name: 'extent0', type: 'i32' }]);
+      expect(tableOf([doubling(8, 20, 40, 2), doubling(8, 20, 40, 3)]).entries).toHaveLength(2);
+    });
   });
 
   it('are not those that only look alike', () => {

@@ -154,8 +154,8 @@ export type Expr =
 
 export type Statement =
   /**
-   * for (variable = 0; variable < extent; variable += step). `extent` is a number or the name of a scalar i32 parameter
-   * (then step is 1). `unroll`: write the body out, extent/step times.
+   * for (variable = 0; variable < extent; variable += step). `extent` is a number or the name of a scalar i32
+   * parameter. `unroll`: write the body out, extent/step times.
    */
   | {
       readonly kind: 'loop';

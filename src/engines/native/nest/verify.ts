@@ -137,8 +137,8 @@ class Verifier {
         } else {
           const extent = this.scope.get(s.extent);
           this.check(
-            extent?.what === 'parameter' && extent.type === 'i32' && s.step === 1,
-            () => `extent ${String(s.extent)} is no i32 parameter, or the step is not 1`,
+            extent?.what === 'parameter' && extent.type === 'i32',
+            () => `extent ${String(s.extent)} is no i32 parameter`,
           );
         }
         this.declare(s.variable, { type: 'i32', width: 'scalar', what: 'loop' });
