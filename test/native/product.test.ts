@@ -75,6 +75,8 @@ describe('products', () => {
     [50, 18, 45, 20],
     [14, 9, 100, 33],
     [150, 9, 9, 4],
+    // The last rows are fewer than a tile.
+    [130, 9, 9, 4],
   ])('add up [%i,k]·[k,%i], k = %i in blocks of %i', (m, n, k, block) => {
     for (const b of LIES) {
       const of: ProductCase = { batch: [2], m, n, k, b, epilogue: 'momentum' };
@@ -95,6 +97,23 @@ describe('products', () => {
     check(of, eight, stripped[0]);
     // Strips that do not divide the rows.
     check(of, eight, { ...stripped[0], strip: 50 } as ProductPlan);
+  });
+
+  it('take neighbouring rows of a strip by whole cache lines', () => {
+    for (const target of TARGETS) {
+      for (const [m, k] of [
+        [784, 100],
+        [1000, 128],
+      ]) {
+        const spec = { batch: 1, m, n: 100, k, a: { m: 1, k: m }, b: { k: 104, n: 1 }, result: { m: 104, n: 1 } };
+        const plan = planProduct(spec, target);
+        // 64 bytes are 16 elements.
+        expect(plan).toMatchObject({ form: 'broadcast', swapped: false });
+        if (plan.form !== 'broadcast') continue;
+        expect(plan.strip).toBeLessThan(m);
+        expect(plan.strip % 16).toBe(0);
+      }
+    }
   });
 
   it('sum strips of many columns one after another', () => {

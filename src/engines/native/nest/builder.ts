@@ -188,9 +188,9 @@ export class NestBuilder {
     return inner;
   }
 
-  let(value: Expr, prefix = 'x'): Read {
+  let(value: Expr, prefix = 'x', hold = false): Read {
     const name = this.names.fresh(prefix);
-    this.body.push({ kind: 'let', name, value });
+    this.body.push({ kind: 'let', name, value, ...(hold && { hold }) });
     const { type, width } = typeOf(value);
     return read(name, type, width);
   }

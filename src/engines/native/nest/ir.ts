@@ -165,8 +165,11 @@ export type Statement =
       readonly unroll?: boolean;
       readonly body: readonly Statement[];
     }
-  /** A name for a value; assigned once. Visible until the end of the enclosing body. Names are unique in a kernel. */
-  | { readonly kind: 'let'; readonly name: string; readonly value: Expr }
+  /**
+   * A name for a value; assigned once. Visible until the end of the enclosing body. Names are unique in a kernel. `hold`:
+   * the value is a vector that is loaded once for several operations; each of them loading it again costs more.
+   */
+  | { readonly kind: 'let'; readonly name: string; readonly value: Expr; readonly hold?: boolean }
   /** A variable with a first value. Its type and width are those of the value, or `width`. */
   | { readonly kind: 'var'; readonly name: string; readonly value: Expr; readonly width?: Width }
   | { readonly kind: 'set'; readonly name: string; readonly value: Expr }

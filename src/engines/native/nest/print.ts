@@ -37,7 +37,7 @@ function statementLines(s: Statement, depth: number): string[] {
     case 'if':
       return block(`if ${printExpr(s.condition)}`, s.then);
     case 'let':
-      return one(`${kindText(s.value)} ${s.name} = ${printExpr(s.value)}`);
+      return one(`${s.hold === true ? 'held ' : ''}${kindText(s.value)} ${s.name} = ${printExpr(s.value)}`);
     case 'var': {
       const { type, width } = typeOf(s.value);
       return one(`var ${shortKind(type, (s.width ?? width) === 'vector')} ${s.name} = ${printExpr(s.value)}`);

@@ -161,7 +161,8 @@ class KernelRenderer {
         return;
       case 'let':
         if (this.isNumber(s.value)) this.numbers.add(s.name);
-        this.declare(depth, 'const ', s.name, s.value);
+        this.declare(depth, s.hold === true ? '' : 'const ', s.name, s.value);
+        if (s.hold === true) this.line(depth, `OL_HOLD(${this.names.of(s.name)});`);
         return;
       case 'var':
         this.declare(depth, '', s.name, s.value, s.width);

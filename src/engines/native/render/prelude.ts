@@ -63,6 +63,16 @@ typedef float olv __attribute__((vector_size(4 * OL_LANES)));
 typedef int32_t oli __attribute__((vector_size(4 * OL_LANES)));
 typedef uint32_t olu __attribute__((vector_size(4 * OL_LANES)));
 typedef uint8_t ol_bytes __attribute__((vector_size(OL_LANES)));
+// In a register from here on: GCC otherwise makes a load that few operations use a part of each of them.
+#if defined(OL_AVX512)
+#define OL_HOLD(x) __asm__("" : "+v"(x))
+#elif defined(OL_AVX2) || defined(OL_SSE)
+#define OL_HOLD(x) __asm__("" : "+x"(x))
+#elif defined(OL_NEON)
+#define OL_HOLD(x) __asm__("" : "+w"(x))
+#else
+#define OL_HOLD(x) (void)0
+#endif
 // In memory, where nothing is known about alignment.
 typedef float ol_memv __attribute__((vector_size(4 * OL_LANES), aligned(4), may_alias));
 typedef int32_t ol_memi __attribute__((vector_size(4 * OL_LANES), aligned(4), may_alias));

@@ -7,16 +7,13 @@
 import { addIndex, f32, fma, index, loadVector, scaleIndex, shiftIndex } from '../../nest/builder';
 import type { Expr, Index, Read } from '../../nest/ir';
 import { elementOf, finishBlock, range, tiles, vectorOf, type Matrix, type ProductContext } from './context';
-import { blockRows, type ColumnGroup, type ProductPlan } from './cost';
+import { blockRows, LINE, type ColumnGroup, type ProductPlan } from './cost';
 
 /** From so many rows on, a block of a panel is copied to lie densely before they go through it, unless it is a copy. */
 const ROWS_WORTH_A_COPY = 32;
 
 /** Bytes of what a tile's epilogue brings in and writes, in all tiles, from which on it is worth asking for early. */
 const PREFETCHED_BYTES = 64 * 1024;
-
-/** Elements of a cache line. */
-const LINE = 16;
 
 type BroadcastPlan = Extract<ProductPlan, { readonly form: 'broadcast' }>;
 
@@ -132,13 +129,19 @@ function blockedPanel(context: ProductContext, of: Panel, strip: Strip, { sums, 
       { step: width, prefix: 'z' },
     );
     tiles(builder, roles.depth, of.block, 'b', (k, steps) => {
-      if (copy !== undefined) copyPanel(context, of, k, steps, copy);
       const dense: Panel =
         copy !== undefined
           ? { ...of, right: { buffer: copy, origin: index(0), outer: 1, depth: stride }, column: index(0), last: width }
           : { ...of, right: from(of.right, k) };
       const here: ProductContext = { ...context, left: from(context.left, k) };
-      tiles(builder, height, of.rows, 'm', (row, rows) => {
+      // The first tile makes the copy on its way: its multiply-adds go on while the panel's lines arrive.
+      const ahead = copy === undefined ? 0 : Math.min(of.rows, height);
+      if (copy !== undefined) {
+        const lying: Panel = { ...of, right: from(of.right, k) };
+        blockTile(here, lying, start, ahead, steps, { buffer: sums, origin: index(0), stride }, copy);
+      }
+      tiles(builder, height - ahead, of.rows, 'm', (offset, rows) => {
+        const row = shiftIndex(offset, ahead);
         blockTile(here, dense, addIndex(start, row), rows, steps, { buffer: sums, origin: row, stride });
       });
     });
@@ -149,23 +152,6 @@ function blockedPanel(context: ProductContext, of: Panel, strip: Strip, { sums, 
 /** The matrix without what is before `k`. */
 function from(matrix: Matrix, k: Index): Matrix {
   return { ...matrix, origin: addIndex(matrix.origin, scaleIndex(k, matrix.depth)) };
-}
-
-/** Full vectors: the elements behind the last column are zeros. */
-function copyPanel(context: ProductContext, of: Panel, start: Index, steps: number, copy: string): void {
-  const { builder } = context;
-  const { right, width, columns, column, last } = of;
-  builder.loop(
-    steps,
-    (k) => {
-      for (const c of range(columns)) {
-        const count = c === columns - 1 && last < width ? last : undefined;
-        const value = vectorOf(right, shiftIndex(column, c * width), addIndex(start, k), 'outer', count);
-        builder.storeVector(copy, 'f32', shiftIndex(scaleIndex(k, columns * width), c * width), builder.let(value));
-      }
-    },
-    { prefix: 'k' },
-  );
 }
 
 /** All of k, and the epilogue. */
@@ -232,7 +218,7 @@ function wholeTile(context: ProductContext, of: Panel, row: Index, rows: number)
   epilogue.leave();
 }
 
-/** Some steps of k, added to sums in memory. Both operands begin with this block. */
+/** Some steps of k, added to sums in memory. Both operands begin with this block; `copy` gets the right one, dense. */
 function blockTile(
   context: ProductContext,
   of: Panel,
@@ -240,6 +226,7 @@ function blockTile(
   rows: number,
   steps: number,
   block: { readonly buffer: string; readonly origin: Index; readonly stride: number },
+  copy?: string,
 ): void {
   const { builder } = context;
   const at = (r: number, c: number): Index =>
@@ -250,7 +237,7 @@ function blockTile(
   builder.loop(
     steps,
     (k) => {
-      step(context, of, row, k, sums);
+      step(context, of, row, k, sums, copy);
     },
     { prefix: 'k' },
   );
@@ -261,15 +248,28 @@ function blockTile(
   });
 }
 
-/** Adds what one k contributes to a tile. */
-function step(context: ProductContext, of: Panel, row: Index, k: Index, sums: readonly (readonly Read[])[]): void {
+/** Adds what one k contributes to a tile. Of a copy, the elements behind the last column are zeros. */
+function step(
+  context: ProductContext,
+  of: Panel,
+  row: Index,
+  k: Index,
+  sums: readonly (readonly Read[])[],
+  copy?: string,
+): void {
   const { builder, left } = context;
   const { right, width, column, columns, last } = of;
   const held = range(columns).map((c): Expr => {
     const at = shiftIndex(column, c * width);
     if (width === 1) return builder.let(elementOf(right, at, k), 'b');
-    return builder.let(vectorOf(right, at, k, 'outer', c === columns - 1 && last < width ? last : undefined), 'b');
+    const count = c === columns - 1 && last < width ? last : undefined;
+    return builder.let(vectorOf(right, at, k, 'outer', count), 'b', true);
   });
+  if (copy !== undefined) {
+    held.forEach((vector, c) => {
+      builder.storeVector(copy, 'f32', shiftIndex(scaleIndex(k, columns * width), c * width), vector);
+    });
+  }
   sums.forEach((of, r) => {
     const splat = builder.let(elementOf(left, shiftIndex(row, r), k), 's');
     of.forEach((sum, c) => {

@@ -28,6 +28,8 @@ const L2_BYTES = 256 * 1024;
 /** Panels from here on are gone through in blocks of about the second number. */
 const BLOCKED_BYTES = 40 * 1024;
 const BLOCK_BYTES = 16 * 1024;
+/** Elements of a cache line. */
+export const LINE = 16;
 /** Of a strip of the left operand. */
 const STRIP_BYTES = 20 * 1024;
 /** Rows of a tile of one vector, and of wider ones: each row is a stream, and a cache has eight places for an address. */
@@ -173,13 +175,15 @@ function blockOf(depth: number, bytes: number): number {
 
 /**
  * Of two large operands the larger is gone through once. Where that is the left one, strips of it stay in L1 while all of
- * the right one goes by; a number of rows that divides theirs, if there is one that is not small.
+ * the right one goes by; a number of rows that divides theirs, if there is one that is not small, or else fills cache lines.
  */
-function stripOf({ rows, columns, depth }: Roles, lanes: number): number {
+function stripOf({ rows, columns, depth, left }: Roles, lanes: number): number {
   const bytes = 4 * rows * depth;
   if (bytes <= L1_BYTES || rows <= columns || columns <= lanes) return rows;
   const most = Math.floor(STRIP_BYTES / (4 * depth));
   if (most < 2 * MOST_ROWS) return rows;
+  // Neighbouring rows share cache lines: whole ones.
+  if (left.outer === 1 && left.depth !== 1) return Math.floor(most / LINE) * LINE;
   const divisor = range(Math.ceil(most / 2), most)
     .reverse()
     .find((each) => rows % each === 0);
