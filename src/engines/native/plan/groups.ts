@@ -5,6 +5,7 @@
 import type { ValueId } from '../../../graph/ir';
 import type { Fragment } from '../lower/fragment';
 import type { Analysis } from './analysis';
+import { Joins } from './joins';
 
 export interface Group {
   readonly kind: Fragment['kind'];
@@ -18,9 +19,12 @@ export interface Group {
 export class Grouping {
   readonly groups: Group[] = [];
   private readonly groupOf: (Group | undefined)[];
+  private readonly joins: Joins;
+  private released = false;
 
   constructor(public analysis: Analysis) {
     this.groupOf = new Array<Group | undefined>(analysis.graph.nodes.length).fill(undefined);
+    this.joins = new Joins(analysis.users);
   }
 
   of(id: ValueId): Group | undefined {
@@ -36,8 +40,9 @@ export class Grouping {
 
   /** Adds the nodes, unless a group would come to need its own result through another one. */
   tryAdd(group: Group, ids: readonly ValueId[]): boolean {
-    const added = new Set(ids);
-    if (this.closesCycle(group, added)) return false;
+    if (this.released) throw new Error('planner: groups grow no more once values were released.');
+    const [some] = group.members;
+    if (!this.joins.tryJoin([some, ...ids])) return false;
     for (const id of ids) this.put(group, id);
     return true;
   }
@@ -51,6 +56,7 @@ export class Grouping {
 
   /** Its readers make it anew; see rematerialise. */
   release(id: ValueId): void {
+    this.released = true;
     this.groupOf[id]?.members.delete(id);
     this.groupOf[id] = undefined;
     const status = [...this.analysis.status];
@@ -61,30 +67,5 @@ export class Grouping {
   private put(group: Group, id: ValueId): void {
     group.members.add(id);
     this.groupOf[id] = group;
-  }
-
-  /** Whether a path leaves group ∪ added and comes back, groups on the way taken as wholes. */
-  private closesCycle(group: Group, added: ReadonlySet<ValueId>): boolean {
-    const { users } = this.analysis;
-    const inside = (id: ValueId): boolean => added.has(id) || this.groupOf[id] === group;
-    const seen = new Set<ValueId>();
-    const stack: ValueId[] = [];
-    for (const set of [group.members, added]) {
-      for (const id of set) {
-        for (const user of users[id]) if (!inside(user)) stack.push(user);
-      }
-    }
-    for (let id = stack.pop(); id !== undefined; id = stack.pop()) {
-      if (seen.has(id)) continue;
-      if (inside(id)) return true;
-      seen.add(id);
-      const other = this.groupOf[id];
-      const whole = other === undefined ? [id] : other.members;
-      for (const member of whole) {
-        seen.add(member);
-        for (const user of users[member]) if (!seen.has(user)) stack.push(user);
-      }
-    }
-    return false;
   }
 }
