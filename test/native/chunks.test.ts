@@ -14,7 +14,6 @@ import { SMALL_PROBLEMS, spreadThetas } from '../support/registered-problems';
 
 const SEED = 2 ** 33 + 7;
 const THETA = Float64Array.of(0.5, -0.25, 1, 2, -4, 0.125);
-/** Five blocks of 32 lanes and more. */
 const SIZE = 133;
 const MODES = ['particle-major', 'lane-major'] as const;
 type Mode = (typeof MODES)[number];
@@ -68,6 +67,7 @@ async function within(
 
 /** Whole windows, parts in any order, episodes that begin anew, copies; all numbers that come back, and the end. */
 async function script(population: Population, other: () => Promise<Population>): Promise<unknown[]> {
+  const { size } = population;
   const gaussian = (count: number): Perturbation => ({
     form: 'gaussian',
     theta: THETA,
@@ -80,22 +80,22 @@ async function script(population: Population, other: () => Promise<Population>):
     thetas: Float64Array.from({ length: count * THETA_SIZE }, (_, at) => ((at * 37) % 101) / 8 - 6),
   });
   const said: unknown[] = [];
-  const whole = all(SIZE);
-  const permuted = shuffled(SIZE, 71);
+  const whole = all(size);
+  const permuted = shuffled(size, 71);
   const every = whole.filter((p) => p % 3 === 1);
   const some = permuted.subarray(0, 40);
   await population.reset({ ...columns(whole), perturbation: none });
-  said.push(await population.advance({ particles: whole, perturbation: gaussian(SIZE), steps: 3 }));
+  said.push(await population.advance({ particles: whole, perturbation: gaussian(size), steps: 3 }));
   said.push(await population.advance({ particles: some, perturbation: explicit(some.length), steps: 2 }));
-  said.push(await population.advance({ particles: permuted, perturbation: gaussian(SIZE), steps: 1 }));
+  said.push(await population.advance({ particles: permuted, perturbation: gaussian(size), steps: 1 }));
   await population.reset({ ...columns(some.subarray(0, 19), 9), perturbation: explicit(19) });
   said.push(population.phases(), await population.save());
   said.push(await population.advance({ particles: every, perturbation: gaussian(every.length), steps: 2 }));
   // One source for many, sources behind and before their targets, within one block and not.
   await population.copy(Int32Array.of(7, 7, 7, 90, 132, 40), Int32Array.of(3, 60, 131, 0, 8, 41));
-  said.push(await population.advance({ particles: whole, perturbation: explicit(SIZE), steps: 2 }));
+  said.push(await population.advance({ particles: whole, perturbation: explicit(size), steps: 2 }));
   said.push(await population.finish({ particles: some, perturbation: explicit(some.length) }));
-  said.push(await population.finish({ particles: whole, perturbation: gaussian(SIZE) }));
+  said.push(await population.finish({ particles: whole, perturbation: gaussian(size) }));
   said.push(await population.advance({ particles: new Int32Array(0), perturbation: none, steps: 2 }));
   const bundle = await population.save();
   said.push(bundle);
@@ -108,10 +108,11 @@ async function script(population: Population, other: () => Promise<Population>):
 }
 
 describeNative.each(MODES)('%s', (mode) => {
+  /** Blocks of lanes are so many that they need more than a thread does. */
+  const size = mode === 'lane-major' ? 1001 : SIZE;
   let resident: NativeUnrollProgram;
   let expected: unknown[];
-  const create = (program: NativeUnrollProgram): Promise<Population> =>
-    program.createPopulation({ size: SIZE, seed: SEED });
+  const create = (program: NativeUnrollProgram): Promise<Population> => program.createPopulation({ size, seed: SEED });
   beforeAll(async () => {
     resident = await compile(await open(), mode);
     const population = await create(resident);
@@ -148,7 +149,7 @@ describeNative.each(MODES)('%s', (mode) => {
   test('a window that is cancelled has not been, and the event loop turns', async () => {
     const program = await within(await compile(engines[0], mode, { idle: 20_000 }), 3);
     const population = await create(program);
-    await population.reset({ ...columns(all(SIZE)), perturbation: none });
+    await population.reset({ ...columns(all(size)), perturbation: none });
     await population.advance({ particles: all(30), perturbation: none, steps: 1 });
     const before = await population.save();
     let turns = 0;
@@ -158,16 +159,16 @@ describeNative.each(MODES)('%s', (mode) => {
     }, 2);
     const { signal } = controller;
     const start = Date.now();
-    const window = population.advance({ particles: all(SIZE), perturbation: none, steps: 100_000, signal });
+    const window = population.advance({ particles: all(size), perturbation: none, steps: 100_000, signal });
     await expect(window).rejects.toThrow(CancelledError);
     clearInterval(ticks);
     expect(Date.now() - start).toBeLessThan(10_000);
     expect(await population.save()).toEqual(before);
     // Nor does a call that comes too late begin.
-    await expect(population.reset({ ...columns(all(SIZE), 1), perturbation: none, signal })).rejects.toThrow(
+    await expect(population.reset({ ...columns(all(size), 1), perturbation: none, signal })).rejects.toThrow(
       'reset was cancelled before its first particle',
     );
-    await expect(population.finish({ particles: all(SIZE), perturbation: none, signal })).rejects.toThrow(
+    await expect(population.finish({ particles: all(size), perturbation: none, signal })).rejects.toThrow(
       CancelledError,
     );
     expect(await population.save()).toEqual(before);
@@ -176,7 +177,7 @@ describeNative.each(MODES)('%s', (mode) => {
 
   test('a signal in a later chunk undoes those before it', async () => {
     const population = await create(await within(resident, 2));
-    await population.reset({ ...columns(all(SIZE)), perturbation: none });
+    await population.reset({ ...columns(all(size)), perturbation: none });
     const before = await population.save();
     const { write } = fs;
     for (const call of ['advance', 'reset'] as const) {
@@ -186,8 +187,8 @@ describeNative.each(MODES)('%s', (mode) => {
         if (++writes === 3) controller.abort();
         write(...args);
       });
-      const request = { ...columns(all(SIZE), 1), perturbation: none, steps: 2, signal: controller.signal };
-      await expect(population[call](request)).rejects.toThrow(`${call} was cancelled within its ${SIZE} particles`);
+      const request = { ...columns(all(size), 1), perturbation: none, steps: 2, signal: controller.signal };
+      await expect(population[call](request)).rejects.toThrow(`${call} was cancelled within its ${size} particles`);
       jest.restoreAllMocks();
       expect(writes).toBeGreaterThanOrEqual(3);
       expect(await population.save()).toEqual(before);
@@ -198,8 +199,8 @@ describeNative.each(MODES)('%s', (mode) => {
   test('a disk that fills up is a typed error, and the call has not been', async () => {
     const [program, twin] = [await within(resident, 2), await create(resident)];
     const population = await create(program);
-    for (const each of [population, twin]) await each.reset({ ...columns(all(SIZE)), perturbation: none });
-    const window = { particles: shuffled(SIZE, 71), perturbation: none, steps: 2 };
+    for (const each of [population, twin]) await each.reset({ ...columns(all(size)), perturbation: none });
+    const window = { particles: shuffled(size, 71), perturbation: none, steps: 2 };
     await population.advance(window);
     await twin.advance(window);
     const before = await population.save();
@@ -207,11 +208,11 @@ describeNative.each(MODES)('%s', (mode) => {
     other['state.x'].data.fill(1);
     const calls: Record<string, () => Promise<unknown>> = {
       advance: () => population.advance(window),
-      reset: () => population.reset({ ...columns(all(SIZE), 2), perturbation: none }),
+      reset: () => population.reset({ ...columns(all(size), 2), perturbation: none }),
       copy: () =>
         population.copy(
           all(60),
-          all(60).map((p) => SIZE - 1 - p),
+          all(60).map((p) => size - 1 - p),
         ),
       load: () => population.load(other),
     };
@@ -435,7 +436,7 @@ describeNative('registered problems', () => {
         const notices: string[] = [];
         const chunked = await within(program, room, 1, (text) => notices.push(text));
         expect(bitsOf(await run(chunked, thetas))).toBe(expected);
-        expect(notices.at(-1)).toContain(' chunks of at most ');
+        expect(notices.at(-1)).toContain(' chunks of ');
       }
     },
     60_000,

@@ -93,7 +93,7 @@ test.each<Case>([
   expect((count - 1) * pages * pageRecords).toBeLessThan(records);
   // No thread is without work, and JavaScript not long at it.
   expect(pages * pageRecords).toBeGreaterThanOrEqual(threads);
-  expect(pages * pageRecords * lanes).toBeLessThanOrEqual(Math.max(2 ** 18, 16 * threads));
+  expect(pages * pageRecords * lanes).toBeLessThanOrEqual(Math.max(2 ** 16, 16 * threads));
   // Little is read and written at once for little records only.
   expect(pageRecords === 1 || pageRecords * record <= (256 << 10) + record).toBe(true);
 });

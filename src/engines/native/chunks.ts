@@ -80,8 +80,9 @@ export class ChunkedRecords {
       throw error;
     }
     const where = `${this.file.folder}${this.file.inMemory ? ' (which lies in memory: set TMPDIR to a folder on a disk)' : ''}`;
+    const most = Math.min(size, pages * this.pageParticles);
     notice?.(
-      `The population runs in ${chunks} chunks of at most ${Math.min(size, pages * this.pageParticles)} particles: ` +
+      `The population runs in ${chunks} chunks of ${most === 1 ? 'one particle' : `at most ${most} particles`}: ` +
         `${states}, ${had}. They are kept in a file of ${bytesText(fileBytes)} in ${where}.`,
     );
   }

@@ -14,7 +14,7 @@ const PAGE_BYTES = 256 << 10;
  * file. Jobs by the thread are so many at least that threads seldom wait for the last one; the particles are so few that
  * what JavaScript does for them takes a moment.
  */
-const MOST = { bytes: 256 << 20, jobsPerThread: 16, particles: 1 << 18 };
+const MOST = { bytes: 256 << 20, jobsPerThread: 16, particles: 1 << 16 };
 
 interface Demand {
   /** Particles. */

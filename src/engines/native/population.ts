@@ -440,7 +440,7 @@ export class NativePopulation implements Population {
     const cancel = new Int32Array(1);
     const run = async ({ memory, size, entries, particles: local }: Chunk): Promise<void> => {
       // The table has a column for each particle, a reset for each entry.
-      const at = call.fresh === undefined ? entries.map((entry) => particles[entry]) : entries;
+      const at = call.fresh === undefined ? gather(particles, entries) : entries;
       const part = { particles: local, perturbation: perturbationOf(perturbation, entries, this.program.theta.size) };
       const native = this.request(this.placeAt(memory, size), part, rows, {
         workers: columnOf(fresh.workers, at),
@@ -489,8 +489,7 @@ export class NativePopulation implements Population {
       await this.transferPart(arrays, this.memory, 0, this.size, write);
       return;
     }
-    const all = Int32Array.from({ length: this.size }, (_, i) => i);
-    await this.chunks.each(all, write, ({ memory, entries }) =>
+    await this.chunks.each(counting(this.size), write, ({ memory, entries }) =>
       this.transferPart(arrays, memory, entries[0], entries.length, write),
     );
   }
@@ -536,6 +535,19 @@ function ascending(particles: Int32Array): boolean {
 function addToAll(column: Int32Array, value: number): void {
   const { length } = column;
   for (let i = 0; i < length; i++) column[i] += value;
+}
+
+function counting(length: number): Int32Array {
+  const all = new Int32Array(length);
+  for (let i = 0; i < length; i++) all[i] = i;
+  return all;
+}
+
+function gather(column: Int32Array, entries: Int32Array): Int32Array {
+  const { length } = entries;
+  const gathered = new Int32Array(length);
+  for (let i = 0; i < length; i++) gathered[i] = column[entries[i]];
+  return gathered;
 }
 
 /** Rows of a chunk's results to where they belong. */
