@@ -43,7 +43,8 @@ limit of the machine is measured by \`bench/peers/c/peak.c\`: fused multiply-add
 4. **A round** goes from the call of \`advance\` until all losses are on the host: drawing each pair's noise and the
    minibatches is in it. JAX's round draws its own noise and minibatches within one jitted call, until
    \`block_until_ready\`; its state's buffers are donated. The population goes on from window to window, as in training.
-   N counts particles.
+   N counts particles. Rounds of many windows go on for 1.5 s before the first that counts, until the JavaScript between
+   windows is compiled, as JAX's code was.
 5. **JAX** is written as its users write it: one particle's step, \`vmap\` over particles, \`lax.scan\` over the window, one
    \`jit\` over all; images decoded to float32 before the window; minibatches gathered for each pair.
 

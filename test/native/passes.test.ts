@@ -10,7 +10,6 @@ import {
   masksFromResults,
   optimiseForWindows,
   sharedFeatures,
-  tanhOfSums,
 } from '../../src/engines/native/passes';
 import { contextOf, randomGraphs } from '../support/random-graph';
 
@@ -69,53 +68,6 @@ describe('masks-from-results', () => {
   test('a limit that is NaN is left alone', () => {
     const graph = runPasses(rectifier(NaN), [masksFromResults]);
     expect(ops(graph, 'le')).toBe(1);
-  });
-});
-
-describe('tanh-of-sums', () => {
-  const us = Float64Array.of(-400, -20, -3, -0.5, -1e-9, 0, 0.7, 6, 400, -Infinity, Infinity, NaN);
-  const build = (make: (b: GraphBuilder, tanh: ValueId, one: ValueId) => ValueId[], factor?: number): Graph => {
-    const b = new GraphBuilder('g');
-    const x = b.input('x', f32(us.length));
-    const u = factor === undefined ? x : b.op('mul', x, b.fill(factor, [us.length]));
-    return b.finish(make(b, b.op('tanh', u), b.fill(1, [us.length])));
-  };
-
-  test.each([
-    ['an argument', undefined],
-    ['a product by a constant', 0.75],
-  ])('1 ± tanh of %s are a logistic function', (_, factor) => {
-    const graph = build((b, t, one) => [b.op('add', t, one), b.op('add', one, t), b.op('sub', one, t)], factor);
-    const after = simplify(runPasses(graph, [tanhOfSums]));
-    expect(ops(after, 'tanh')).toBe(0);
-    expect(ops(after, 'sigmoid')).toBe(1);
-    // A factor of the argument is doubled where it stands; else the argument is.
-    expect(ops(after, 'add')).toBe(factor === undefined ? 2 : 1);
-    const [sum, again, difference] = interpret(after, [us], CONTEXT);
-    us.forEach((x, i) => {
-      // 1 + tanh u = 2/(1 + e^−2u), to a rounding or two of float64 even where it is tiny; 1 − tanh u to those of 2.
-      const u = x * (factor ?? 1);
-      const plus = 2 / (1 + Math.exp(-2 * u));
-      if (Number.isNaN(u)) expect([sum[i], difference[i]]).toEqual([NaN, NaN]);
-      else {
-        expect(Math.abs(sum[i] - plus)).toBeLessThanOrEqual(1e-13 * plus);
-        expect(Math.abs(difference[i] - (1 - Math.tanh(u)))).toBeLessThanOrEqual(1e-15);
-      }
-    });
-    expect(Array.from(again)).toEqual(Array.from(sum));
-  });
-
-  test.each<[string, (b: GraphBuilder, tanh: ValueId, one: ValueId) => ValueId[]]>([
-    ['that is a result', (b, t, one) => [t, b.op('add', t, one)]],
-    ['that something else reads', (b, t, one) => [b.op('add', t, one), b.op('mul', t, t)]],
-    ['less 1', (b, t, one) => [b.op('sub', t, one)]],
-    ['next to itself', (b, t) => [b.op('add', t, t)]],
-    ['next to another number', (b, t, one) => [b.op('add', t, b.op('add', one, one))]],
-  ])('a tanh %s is left alone', (_, make) => {
-    const graph = build(make);
-    const after = runPasses(graph, [tanhOfSums]);
-    expect([ops(after, 'tanh'), ops(after, 'sigmoid')]).toEqual([1, 0]);
-    expectSameBits(interpret(after, [us], CONTEXT), interpret(graph, [us], CONTEXT));
   });
 });
 

@@ -29,11 +29,15 @@ import { Pace } from './pace';
 import { codeError, SHORT_NANOSECONDS, type NativeUnrollProgram } from './program';
 import { leafWords, particleWords } from './records';
 import { REQUEST_FIELDS, type RequestField } from './render/request';
-import { CODES, type Address, type Task } from './runtime';
+import { ResultSpace } from './results';
+import { CODES, type Address, type Ran, type Task } from './runtime';
 import { columnOf, perturbationOf } from './selection';
 
 /** When a window is watched for its signal: copying its records takes this share of it at most, or it takes this long. */
 const WATCHED = { share: 0.02, nanoseconds: 1e9, copyBytesPerNanosecond: 4 };
+
+/** So much work is done by the calling thread alone: waking another one, and waiting for it, may take as long. */
+const ALONE_NANOSECONDS = 40_000;
 
 const FIELD = Object.fromEntries(REQUEST_FIELDS.map((name, i) => [name, i])) as Record<RequestField, number>;
 
@@ -90,6 +94,7 @@ export class NativePopulation implements Population {
   private readonly resetPace = new Pace();
   private readonly advancePace = new Pace();
   private readonly finishPace = new Pace();
+  private readonly results = new ResultSpace();
   /** For resident records, filled anew for each call: calls run one after the other. */
   private readonly place: Place;
 
@@ -160,7 +165,8 @@ export class NativePopulation implements Population {
         native.words[FIELD.steps] = BigInt(steps);
         checkSignal(signal, 'advance', 'before its first step');
         if (this.advancePace.atMost(m, steps) < SHORT_NANOSECONDS && !runtime.busy) {
-          this.advancePace.took(m, steps, this.runNow('advance', native, m, driver.scratch.step));
+          const threads = this.threadsFor(this.advancePace.workOf(m, steps));
+          this.advancePace.took(m, steps, this.runNow('advance', native, m, driver.scratch.step, threads));
         } else {
           const backup = signal === undefined ? undefined : this.backup(m, this.advancePace.likely(m, steps));
           this.advancePace.took(m, steps, await this.window(native, request, backup));
@@ -302,7 +308,7 @@ export class NativePopulation implements Population {
     const m = particles.length;
     checkPerturbation(perturbation, m, this.program.theta.size);
     // Not cleared: jobs write all of it.
-    const out = new Float64Array(Buffer.allocUnsafeSlow(8 * results * m).buffer);
+    const out = this.results.take(results * m);
     const arrays: ArrayBufferView[] = [words, particles, out];
     words[FIELD.particles] = koffi.address(particles);
     words[FIELD.workers] = fresh === undefined ? columns.workers : koffi.address(fresh.workers);
@@ -339,7 +345,7 @@ export class NativePopulation implements Population {
     { context, arrays }: NativeRequest,
     count: number,
     scratch: number,
-    cancel?: Int32Array,
+    { cancel, threads = this.threads }: { readonly cancel?: Int32Array; readonly threads?: number } = {},
   ): Task {
     const { driver, jobs } = this.program;
     return {
@@ -347,28 +353,30 @@ export class NativePopulation implements Population {
       context,
       jobs: Math.ceil(count / driver.lanes),
       scratch,
-      threads: this.threads,
+      threads,
       flush: job !== 'restore',
       arrays,
       ...(cancel === undefined ? {} : { cancel }),
     };
   }
 
-  /** Runs all jobs of a call before it returns. Nanoseconds that it took. */
-  private runNow(job: Job, native: NativeRequest, count: number, scratch: number): number {
-    const ran = this.program.runtime.runNow(this.task(job, native, count, scratch));
+  /** Runs all jobs of a call before it returns. */
+  private runNow(job: Job, native: NativeRequest, count: number, scratch: number, threads: number): Ran {
+    const ran = this.program.runtime.runNow(this.task(job, native, count, scratch, { threads }));
     if (ran.code !== CODES.ok) throw codeError(job, ran.code);
-    return ran.nanoseconds;
+    return ran;
   }
 
   /** Runs all jobs of a call that cannot be cancelled: before it returns if that takes but a moment. */
   private async soon(job: Job, native: NativeRequest, count: number, scratch: number, pace: Pace): Promise<void> {
     const now = pace.atMost(count, 1) < SHORT_NANOSECONDS && !this.program.runtime.busy;
-    pace.took(
-      count,
-      1,
-      now ? this.runNow(job, native, count, scratch) : (await this.run(job, native, count, scratch)).nanoseconds,
-    );
+    const threads = this.threadsFor(pace.workOf(count, 1));
+    const ran = now ? this.runNow(job, native, count, scratch, threads) : this.run(job, native, count, scratch);
+    pace.took(count, 1, await ran);
+  }
+
+  private threadsFor(work: number): number {
+    return work < ALONE_NANOSECONDS ? 1 : this.threads;
   }
 
   /** Runs all jobs of a call while the event loop turns. */
@@ -378,19 +386,19 @@ export class NativePopulation implements Population {
     count: number,
     scratch: number,
     cancel: Int32Array = new Int32Array(1),
-  ): Promise<{ readonly code: number; readonly nanoseconds: number }> {
+  ): Promise<Ran> {
     native.words[FIELD.cancel] = this.program.runtime.koffi.address(cancel);
-    const ran = await this.program.runtime.run(this.task(job, native, count, scratch, cancel));
+    const ran = await this.program.runtime.run(this.task(job, native, count, scratch, { cancel }));
     if (ran.code !== CODES.ok && ran.code !== CODES.cancelled) throw codeError(job, ran.code);
     return ran;
   }
 
-  /** Nanoseconds that a window took. @throws CancelledError if its signal was aborted, the records being as before. */
+  /** What a window took. @throws CancelledError if its signal was aborted, the records being as before. */
   private async window(
     native: NativeRequest,
     { particles, steps, signal }: ParticleSelection & { readonly steps: number },
     backup: Backup | undefined,
-  ): Promise<number> {
+  ): Promise<Ran> {
     const { driver, runtime } = this.program;
     const m = particles.length;
     const stop = (): void => {
@@ -404,7 +412,7 @@ export class NativePopulation implements Population {
         native.arrays.push(backup.begun);
       }
       const ran = await this.run('advance', native, m, driver.scratch.step, backup?.cancel);
-      if (ran.code === CODES.ok) return ran.nanoseconds;
+      if (ran.code === CODES.ok) return ran;
       await this.run('restore', native, m, 0);
       throw new CancelledError(
         `advance was cancelled within ${steps} inner steps of ${m} particles; the population is as it was before the call.`,

@@ -5,7 +5,7 @@ import type { ValueId } from '../ir';
 const MAX_SEARCHED = 4096;
 
 /** The number that every element of a constant value is; undefined if it is not constant, varies or is empty. */
-export function splatOf(builder: Pick<GraphBuilder, 'node'>, id: ValueId): number | undefined {
+export function splatOf(builder: GraphBuilder, id: ValueId): number | undefined {
   const node = builder.node(id);
   switch (node.op) {
     case 'constant': {

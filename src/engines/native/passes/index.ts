@@ -4,12 +4,11 @@ import { broadcastLate } from './broadcast-late';
 import { columns } from './columns';
 import { masksFromResults } from './masks';
 import { sharedFeatures } from './shared-features';
-import { tanhOfSums } from './tanh';
 
-export { broadcastLate, columns, masksFromResults, sharedFeatures, tanhOfSums };
+export { broadcastLate, columns, masksFromResults, sharedFeatures };
 
 /** The graph as compiled engines run it: optimised, and rewritten where computing less or keeping less pays. */
 export function optimiseForWindows(graph: Graph): Graph {
   const spread = simplify(runPasses(optimise(graph), [broadcastLate, columns, sharedFeatures, broadcastLate]));
-  return simplify(runPasses(spread, [masksFromResults, tanhOfSums]));
+  return simplify(runPasses(spread, [masksFromResults]));
 }

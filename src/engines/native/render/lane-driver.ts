@@ -149,10 +149,14 @@ static void ol_theta_lanes(const struct ol_request *q, int64_t first, int64_t so
     ol_theta_gaussian(q, first, some, out);
     return;
   }
-  for (int64_t l = 0; l < some * OL_BLOCK; l++) {
-    const int64_t entry = first + l < q->count ? first + l : q->count - 1;
-    const double *from = q->form == 2 ? theta + entry * OL_THETA : theta;
-    for (int64_t j = 0; j < OL_THETA; j++) out[(l / OL_BLOCK * OL_THETA + j) * OL_BLOCK + l % OL_BLOCK] = (float)from[j];
+  for (int64_t block = 0; block < some; block++, out += OL_THETA * OL_BLOCK) {
+    for (int64_t l = 0; q->form == 2 && l < OL_BLOCK; l++) {
+      const int64_t entry = first + block * OL_BLOCK + l;
+      const double *from = theta + (entry < q->count ? entry : q->count - 1) * OL_THETA;
+      for (int64_t j = 0; j < OL_THETA; j++) out[j * OL_BLOCK + l] = (float)from[j];
+    }
+    for (int64_t j = 0; q->form == 0 && j < OL_THETA; j++)
+      for (int64_t l = 0; l < OL_BLOCK; l++) out[j * OL_BLOCK + l] = (float)theta[j];
   }
 }
 static void ol_phases(const struct ol_request *q, struct ol_entries e, int32_t *out) {

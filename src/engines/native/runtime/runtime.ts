@@ -70,11 +70,14 @@ export interface Ran {
   readonly code: number;
   /** What the jobs took, spread evenly over the threads; waking them, and waiting for another task, is not in it. */
   readonly nanoseconds: number;
+  /** What the jobs took, all threads together. */
+  readonly work: number;
 }
 
-function nanosecondsOf(words: BigInt64Array): number {
+function ranOf(code: number, words: BigInt64Array): Ran {
+  const work = Number(words[FIELD.busy]);
   // The runtime has lowered the number of threads to those that there were.
-  return Number(words[FIELD.busy]) / Math.max(1, Number(words[FIELD.threads]));
+  return { code, work, nanoseconds: work / Math.max(1, Number(words[FIELD.threads])) };
 }
 
 /** What has to happen before the process ends while threads write into JavaScript's memory. */
@@ -88,6 +91,8 @@ export class Runtime {
   private inFlight: InFlight | undefined;
   private waiting = 0;
   private closed = false;
+  /** `struct ol_task` of calls that return when they are done. */
+  private readonly now = new BigInt64Array(TASK_FIELDS.length);
 
   private constructor(
     readonly koffi: Koffi,
@@ -133,18 +138,18 @@ export class Runtime {
 
   /** Runs a task before it returns, on this thread and the pool's; only for what is over in a moment. */
   runNow(task: Task): Ran {
-    const words = this.words(task, true);
-    const code = this.functions.run(this.pool, words);
-    return { code, nanoseconds: nanosecondsOf(words) };
+    this.fill(this.now, task, true);
+    return ranOf(this.functions.run(this.pool, this.now), this.now);
   }
 
   /** Runs a task while the event loop turns, after those that were asked for before it. */
   run(task: Task): Promise<Ran> {
     return this.alone(async () => {
       const cancel = task.cancel ?? new Int32Array(1);
-      const words = this.words({ ...task, cancel }, false);
+      const words = new BigInt64Array(TASK_FIELDS.length);
+      this.fill(words, { ...task, cancel }, false);
       const code = await this.call({ cancel, arrays: task.arrays }, this.functions.run, this.pool, words);
-      return { code, nanoseconds: nanosecondsOf(words) };
+      return ranOf(code, words);
     });
   }
 
@@ -207,8 +212,7 @@ export class Runtime {
     await this.call(holding, copy, this.pool, words, this.threads);
   }
 
-  private words(task: Task, join: boolean): BigInt64Array {
-    const words = new BigInt64Array(TASK_FIELDS.length);
+  private fill(words: BigInt64Array, task: Task, join: boolean): void {
     words[FIELD.job] = task.job;
     words[FIELD.context] = task.context;
     words[FIELD.jobs] = BigInt(task.jobs);
@@ -217,7 +221,6 @@ export class Runtime {
     words[FIELD.flush] = task.flush ? 1n : 0n;
     words[FIELD.cancel] = task.cancel === undefined ? 0n : this.koffi.address(task.cancel);
     words[FIELD.join] = join ? 1n : 0n;
-    return words;
   }
 
   private async call<Arguments extends readonly unknown[], Result>(
