@@ -4,7 +4,7 @@
  * - A step of a tile of r×c vector accumulators costs the largest of its fused multiply-adds (two a cycle), its loads (two
  *   a cycle: c vectors, r splats), the latency of one chain (four cycles), and what comes from L2 when the vectors belong to
  *   a panel that exceeds L1. Tiles are those that fit the registers: accumulators, the vectors held, and some to spare for
- *   what is loaded and for numbers that the epilogue keeps (without them compilers load what should be held).
+ *   what is loaded and for numbers that the epilogue keeps (without them compilers spill).
  * - A tile costs some cycles to start, and two a vector stored (one an element if what is stored does not lie along the
  *   lanes). A horizontal sum of four vectors costs ten cycles.
  * - Going through k in blocks costs a load and a store an accumulator and block, and copying the panel, for every
@@ -23,6 +23,8 @@ const TILE_START = 12;
 const STORE = 2;
 const SUM_OF_FOUR = 10;
 const STRIDED_LOAD = 1.5;
+/** Registers to spare less where the operand is held by order, not by the compiler's choice. */
+const HELD = 1;
 const L1_BYTES = 24 * 1024;
 const L2_BYTES = 256 * 1024;
 /** Panels from here on are gone through in blocks of about the second number. */
@@ -67,6 +69,11 @@ export type ProductPlan =
     }
   /** k lies in lanes; sums over them at the end. */
   | { readonly form: 'dot'; readonly swapped: boolean; readonly tile: Tile; readonly cycles: number };
+
+interface Split {
+  readonly groups: readonly ColumnGroup[];
+  readonly cycles: number;
+}
 
 /** `count` neighbouring groups of `columns` vectors each, gone through in tiles of `rows`. */
 export interface ColumnGroup {
@@ -139,26 +146,39 @@ function planBroadcast(roles: Roles, target: Target, packing: Packing): ProductP
   };
   const bestRows = (c: number): ReturnType<typeof groupCost> =>
     cheapest(
-      range(1, Math.min(Math.max(strip, 1), c === 1 ? MOST_ROWS : MOST_ROWS_OF_WIDE))
-        .filter((r) => fits(r * c + c, registers))
+      range(1, Math.min(Math.max(strip, 1), c === 1 ? Math.min(MOST_ROWS, registers - 3) : MOST_ROWS_OF_WIDE))
+        .filter((r) => fits(r * c + c - HELD, registers))
         .map((r) => groupCost(r, c)),
     );
   const widest = range(1, Math.min(Math.max(vectors, 1), 8)).filter((c) => fits(c + c, registers));
-  const splits = widest.map((c) => {
-    const count = Math.floor(vectors / c);
-    const rest = vectors % c;
+  const split = (parts: readonly (readonly [count: number, columns: number])[]): Split => {
     const groups: ColumnGroup[] = [];
     let cycles = 0;
-    for (const [many, wide] of [
-      [count, c],
-      [1, rest],
-    ]) {
+    for (const [many, wide] of parts) {
       if (many === 0 || wide === 0) continue;
       const best = bestRows(wide);
       groups.push({ count: many, columns: wide, rows: best.rows, block: best.block });
       cycles += many * best.cycles;
     }
     return { groups, cycles };
+  };
+  const splits = widest.flatMap((c) => {
+    const count = Math.floor(vectors / c);
+    const rest = vectors % c;
+    const narrow = split([
+      [count, c],
+      [1, rest],
+    ]);
+    // What is left over may join the last group.
+    return rest === 0 || count === 0 || !widest.includes(c + rest)
+      ? [narrow]
+      : [
+          narrow,
+          split([
+            [count - 1, c],
+            [1, c + rest],
+          ]),
+        ];
   });
   const { groups, cycles } = cheapest(splits);
   const packed = cycles + packingCost(roles, lanes, packing);
@@ -245,7 +265,7 @@ function planDot(roles: Roles, target: Target): ProductPlan {
   return { form: 'dot', swapped, ...cheapest(tiles) };
 }
 
-/** `used`: accumulators and the vectors held. */
+/** `used`: accumulators and the vectors that each step begins with. */
 function fits(used: number, registers: number): boolean {
   return used + registers / 8 <= registers;
 }
