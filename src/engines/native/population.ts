@@ -37,7 +37,7 @@ import { columnOf, perturbationOf } from './selection';
 const WATCHED = { share: 0.02, nanoseconds: 1e9, copyBytesPerNanosecond: 4 };
 
 /** So much work is done by the calling thread alone: waking another one, and waiting for it, may take as long. */
-const ALONE_NANOSECONDS = 40_000;
+const ALONE_NANOSECONDS = 10_000;
 
 const FIELD = Object.fromEntries(REQUEST_FIELDS.map((name, i) => [name, i])) as Record<RequestField, number>;
 
