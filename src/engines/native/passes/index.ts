@@ -5,6 +5,7 @@ import { columns } from './columns';
 import { masksFromResults } from './masks';
 import { sharedFeatures } from './shared-features';
 
+export { splitRows, bytesOfRow, type RowTiles, type TileBody, type TileLimits } from './tile-rows';
 export { broadcastLate, columns, masksFromResults, sharedFeatures };
 
 /** The graph as compiled engines run it: optimised, and rewritten where computing less or keeping less pays. */

@@ -1,7 +1,7 @@
 /** A traced problem becomes a program: passes, mode, groups, layouts, order, places, kernels. */
 import { EngineError } from '../../../contracts';
 import type { Graph, ValueId } from '../../../graph/ir';
-import { optimiseForWindows } from '../passes';
+import { optimiseForWindows, type TileLimits } from '../passes';
 import type { StateLeaf, TracedProblem } from '../../../graph/program';
 import { chooseMode, lowerLaneMajor, type Mode } from '../lower/lanes';
 import type { Target } from '../nest/ir';
@@ -14,11 +14,14 @@ import { chooseLayouts, ProductCosts } from './layouts';
 import { baseOf, seenThrough } from './memory';
 import type { Layout, NativeProgram, ParticleMajorProgram, PlannedFunction, StateRecord } from './program';
 import { Tables } from './tables';
+import { splitFunction, type SplitFunction } from './tiles';
 import { bytesOf, denseLayout, spanOf } from './views';
 
 export interface LoweringOptions {
   /** Overrides the cost rule of `chooseMode`. */
   readonly mode?: Mode;
+  /** Overrides `TILE_LIMITS`: which functions run in tiles of rows, and in how large ones. Particle-major only. */
+  readonly tiles?: TileLimits;
 }
 
 /** Ops of a function. A learned optimizer on eight tensors has 1,200; the compiler's time grows faster than their number. */
@@ -49,7 +52,7 @@ export function lowerProgram(traced: TracedProblem, target: Target, options: Low
     ...(traced.finish === undefined ? {} : { finish: optimiseForWindows(traced.finish) }),
   };
   const mode = options.mode ?? chooseMode(ready);
-  return mode === 'lane-major' ? lowerLaneMajor(ready, target) : planParticleMajor(ready, target);
+  return mode === 'lane-major' ? lowerLaneMajor(ready, target) : planParticleMajor(ready, target, options.tiles);
 }
 
 interface Part {
@@ -66,10 +69,14 @@ function partOf(graph: Graph, hoist: boolean): Part {
   return { grouping: fuse(analyse(graph, hoist)), inputs };
 }
 
-function planParticleMajor(traced: TracedProblem, target: Target): ParticleMajorProgram {
+function planParticleMajor(traced: TracedProblem, target: Target, limits?: TileLimits): ParticleMajorProgram {
   const tables = new Tables();
   const step = partOf(traced.step, true);
-  const others = [partOf(traced.init, false), ...(traced.finish === undefined ? [] : [partOf(traced.finish, false)])];
+  const init = partOf(traced.init, false);
+  const split = traced.finish === undefined ? undefined : splitFunction(traced.finish, tables, limits);
+  const tiles = split?.tiles.map((tile) => ({ ...tile, part: partOf(tile.graph, false) })) ?? [];
+  const rest = split === undefined ? [] : [partOf(split.rest, false)];
+  const others = [init, ...tiles.map(({ part }) => part), ...rest];
 
   const leafOf = new Map(traced.state.map(({ path }, leaf) => [`state.${path}`, leaf]));
   const costs = new ProductCosts(target);
@@ -82,11 +89,13 @@ function planParticleMajor(traced: TracedProblem, target: Target): ParticleMajor
   });
   const state: StateRecord = { leaves: records, bytes };
 
-  const bind = ({ grouping }: Part): Bound[] => {
+  const bind = ({ grouping }: Part, more?: ReadonlyMap<string, Bound>): Bound[] => {
     const { graph } = grouping.analysis;
     return graph.inputs.map((id): Bound => {
       const node = graph.nodes[id];
       const name = node.op === 'input' ? node.attributes.name : '';
+      const given = more?.get(name);
+      if (given !== undefined) return given;
       const leaf = leafOf.get(name);
       if (leaf !== undefined) {
         const { offset, layout } = state.leaves[leaf];
@@ -108,15 +117,25 @@ function planParticleMajor(traced: TracedProblem, target: Target): ParticleMajor
       .slice(from)
       .map((id, i): Goal => ({ place: { arena: 'result', offset: 4 * i }, layout: denseLayout(graph.nodes[id].type) }));
 
-  const plan = (part: Part, outputs: readonly Goal[]): PlannedFunction => {
-    const inputs = bind(part);
+  const plan = (part: Part, outputs: readonly Goal[], more?: ReadonlyMap<string, Bound>): PlannedFunction => {
+    const inputs = bind(part, more);
     const { grouping } = part;
     const given = constraints(grouping.analysis, inputs, outputs);
     const layouts = chooseLayouts({ grouping, target, ...given, tied: [], costs });
     return planFunction({ grouping, target, tables, inputs, outputs, layouts });
   };
-  const init = others[0];
-  const finish = others.at(1);
+  const planSplit = ({ rest: graph, partials, partialBytes }: SplitFunction): PlannedFunction => {
+    const bodies = tiles.map(({ part, goals, inputs, count }) => ({ count, ...plan(part, goals, inputs) }));
+    const end = plan(rest[0], resultGoals(graph, 0), partials);
+    if (bodies.length === 0) return end;
+    return {
+      ...end,
+      tiles: bodies.map(({ count, calls }) => ({ count, calls })),
+      // One after the other, they use the same memory.
+      scratchBytes: Math.max(end.scratchBytes, ...bodies.map(({ scratchBytes }) => scratchBytes)),
+      windowBytes: partialBytes,
+    };
+  };
   return {
     mode: 'particle-major',
     target,
@@ -125,9 +144,7 @@ function planParticleMajor(traced: TracedProblem, target: Target): ParticleMajor
     tables: tables.list,
     init: plan(init, stateGoals),
     step: plan(step, [...stateGoals, ...resultGoals(traced.step, stateGoals.length)]),
-    ...(finish === undefined || traced.finish === undefined
-      ? {}
-      : { finish: plan(finish, resultGoals(traced.finish, 0)) }),
+    ...(split === undefined ? {} : { finish: planSplit(split) }),
   };
 }
 

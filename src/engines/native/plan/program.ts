@@ -12,18 +12,22 @@ import type { Kernel, MemoryType, Target } from '../nest/ir';
  * - `result`: the step's float32 results, one after another: loss, then metrics by name; for `finish` its outputs.
  * - `table`: number `table` of the program's tables, resident, shared by all.
  * - `t`: one int32, the inner step.
+ *
+ * `perTile`, in calls of tiles: bytes from the place of one tile to that of the next.
  */
 export type Place =
   | {
       readonly arena: 'theta' | 'state' | 'window' | 'scratch' | 'result' | 't';
       /** In bytes. */
       readonly offset: number;
+      readonly perTile?: number;
     }
   | {
       readonly arena: 'table';
       readonly table: number;
       /** In bytes. */
       readonly offset: number;
+      readonly perTile?: number;
     };
 
 /** Elements of a value: element (i₀, i₁, …) lies at Σ i·strides, in elements from the place. Padding is never read. */
@@ -71,10 +75,18 @@ export interface StateRecord {
   readonly bytes: number;
 }
 
+/** Calls that are made for one tile of rows after another. */
+export interface TiledCalls {
+  readonly count: number;
+  readonly calls: readonly KernelCall[];
+}
+
 /** One traced function of a particle-major program. */
 export interface PlannedFunction {
   /** Once a window, before the first step. */
   readonly prologue: readonly KernelCall[];
+  /** Once a step, before `calls`: one after the other, each `count` times. What they leave for `calls` lies in `window`. */
+  readonly tiles?: readonly TiledCalls[];
   /** Once a step. */
   readonly calls: readonly KernelCall[];
   readonly scratchBytes: number;

@@ -10,7 +10,17 @@ import { Keys } from './draw-keys';
 import { guardedCall, guardedJob, guardHead } from './guard';
 import { laneMajor } from './lane-driver';
 import { profileText } from './profile';
-import { aligned, ALIGNMENT, COMMON, eachEntry, indent, type Driver, type NameOf, type RenderOptions } from './request';
+import {
+  aligned,
+  ALIGNMENT,
+  COMMON,
+  eachEntry,
+  indent,
+  offsetText,
+  type Driver,
+  type NameOf,
+  type RenderOptions,
+} from './request';
 import { renderUnits } from './units';
 
 /**
@@ -39,7 +49,11 @@ export function renderProgram(
 function kernelsOf(program: NativeProgram): Kernel[] {
   const functions = [program.init, program.step, ...(program.finish === undefined ? [] : [program.finish])];
   return functions.flatMap((part) =>
-    'body' in part ? [part] : [...part.prologue, ...part.calls].map(({ kernel }) => kernel),
+    'body' in part
+      ? [part]
+      : [...part.prologue, ...(part.tiles ?? []).flatMap(({ calls }) => calls), ...part.calls].map(
+          ({ kernel }) => kernel,
+        ),
   );
 }
 
@@ -114,8 +128,8 @@ ${eachEntry('ol_restore', false)}`;
 
 function placeText(place: Place): string {
   return place.arena === 'table'
-    ? `OL_AT(void, tables[${place.table}] + ${place.offset})`
-    : `(void *)(${place.arena} + ${place.offset})`;
+    ? `OL_AT(void, tables[${place.table}] + ${offsetText(place)})`
+    : `(void *)(${place.arena} + ${offsetText(place)})`;
 }
 
 function callText(call: KernelCall, keys: Keys, nameOf: NameOf): string {
@@ -147,7 +161,12 @@ function particleJob(
   });
   const stepping = name === 'ol_advance';
   const writes = name !== 'ol_finish';
-  const body = [...keys.perStep, ...calls];
+  const tiles = (planned.tiles ?? []).flatMap((tiled) => [
+    `for (int64_t tile = 0; tile < ${tiled.count}; tile++) {`,
+    indent(tiled.calls.map(called), 2),
+    '}',
+  ]);
+  const body = [...keys.perStep, ...tiles, ...calls];
   const record = guard ? '' : `char *const state = OL_AT(char, q->population) + particle * ${bytes};`;
   return `
 ${guard ? `static int ${name}_inner(void *context, int64_t i, char *memory, char *const state)` : `static int ${name}_one(void *context, int64_t i, void *memory)`} {

@@ -4,6 +4,7 @@
  * would see no difference between one buffer and the next.
  */
 import type { KernelCall, NativeProgram } from '../plan/program';
+import { offsetText } from './request';
 
 /** Tables longer than this are not copied for every job. */
 const COPIED = 1 << 16;
@@ -67,7 +68,7 @@ export function guardedCall(text: string, { places, spans = [] }: KernelCall, re
   const opened = places.flatMap((place, n) => {
     const span = spans.at(n);
     if (place.arena === 'table' || span === undefined || span.from === span.to) return [];
-    const start = `${place.arena === 't' ? '(char *)t' : place.arena} + ${place.offset + span.from}`;
+    const start = `${place.arena === 't' ? '(char *)t' : place.arena} + ${offsetText(place, span.from)}`;
     return [`__asan_unpoison_memory_region(${start}, ${span.to - span.from});`];
   });
   const both = (verb: string): string =>

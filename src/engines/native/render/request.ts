@@ -1,5 +1,6 @@
 /** What compiled code is asked by: the structures of a call in C, and what the runtime has to know of a program. */
 import type { Kernel } from '../nest/ir';
+import type { Place } from '../plan/program';
 
 /** Bytes that whatever a thread has for itself is aligned to. */
 export const ALIGNMENT = 64;
@@ -133,6 +134,11 @@ ${stops ? '    if (i > first && ol_stopped(context)) return OL_CANCELLED;\n' : '
   return 0;
 }
 `;
+}
+
+/** Bytes from the start of a place's arena; `tile` is the number of the tile. */
+export function offsetText({ offset, perTile = 0 }: Place, more = 0): string {
+  return `${offset + more}${perTile === 0 ? '' : ` + tile * ${perTile}`}`;
 }
 
 export function indent(lines: readonly string[], spaces: number): string {
