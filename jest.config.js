@@ -18,6 +18,8 @@ const shared = {
 
 module.exports = {
   maxWorkers: 2,
+  // Not Jest's 5 s: a C compiler that shares two cores takes as long for a program of a test. `--testTimeout` still counts.
+  testTimeout: 30_000,
   reporters: ['default', '<rootDir>/test/reporter.js'],
   projects: [
     {

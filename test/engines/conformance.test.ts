@@ -364,8 +364,7 @@ describe.each(ENGINES)('$name', ({ open, exact, independent, compiled }) => {
     const among = [await losses(2), await losses(5)];
     expectSame([among], [[await losses(1), await losses(1)]]);
     await program.dispose();
-    // Written out number by number, this takes a C compiler five seconds when it has to share its cores.
-  }, 30_000);
+  });
 
   test('populations of one program advance at the same time', async () => {
     const { theta } = CASES.network;
