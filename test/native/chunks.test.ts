@@ -9,14 +9,13 @@ import type { NativeUnrollProgram } from '../../src/engines/native/program';
 import { traceProblem } from '../../src/graph/trace';
 import { describeNative, removeFolders, temporaryFolder } from '../support/native';
 import { bitsOf, run, SIZE as RUN_SIZE } from '../support/native-bits';
-import { laneWalk, particleWalk, THETA_SIZE, WALK, type WalkOptions } from '../support/native-programs';
+import { compileWalk, THETA_SIZE } from '../support/native-programs';
 import { SMALL_PROBLEMS, spreadThetas } from '../support/registered-problems';
 
 const SEED = 2 ** 33 + 7;
 const THETA = Float64Array.of(0.5, -0.25, 1, 2, -4, 0.125);
 const SIZE = 133;
 const MODES = ['particle-major', 'lane-major'] as const;
-type Mode = (typeof MODES)[number];
 
 const cache = describeNative === describe ? temporaryFolder() : '';
 const environment = { ...process.env, OUTERLOOP_CACHE: cache };
@@ -41,15 +40,6 @@ async function open(options: NativeOptions = {}): Promise<NativeEngine> {
   const engine = await NativeEngine.open({ threads: 2, environment, ...options });
   engines.push(engine);
   return engine;
-}
-
-async function compile(engine: NativeEngine, mode: Mode, options?: WalkOptions): Promise<NativeUnrollProgram> {
-  const lanes = Number(engine.fingerprint.lanes) as 4 | 8 | 16;
-  const target = { lanes, registers: lanes === 16 ? 32 : 16 } as const;
-  return engine.compileNative(
-    WALK,
-    mode === 'particle-major' ? particleWalk(target, options) : laneWalk(target, options),
-  );
 }
 
 /** The program within the memory of so many records and what `threads` threads need. */
@@ -114,7 +104,7 @@ describeNative.each(MODES)('%s', (mode) => {
   let expected: unknown[];
   const create = (program: NativeUnrollProgram): Promise<Population> => program.createPopulation({ size, seed: SEED });
   beforeAll(async () => {
-    resident = await compile(await open(), mode);
+    resident = await compileWalk(await open(), mode);
     const population = await create(resident);
     expected = await script(population, () => create(resident));
     await population.dispose();
@@ -147,7 +137,7 @@ describeNative.each(MODES)('%s', (mode) => {
   });
 
   test('a window that is cancelled has not been, and the event loop turns', async () => {
-    const program = await within(await compile(engines[0], mode, { idle: 20_000 }), 3);
+    const program = await within(await compileWalk(engines[0], mode, { idle: 20_000 }), 3);
     const population = await create(program);
     await population.reset({ ...columns(all(size)), perturbation: none });
     await population.advance({ particles: all(30), perturbation: none, steps: 1 });
@@ -252,7 +242,7 @@ describeNative('the file', () => {
   const folder = describeNative === describe ? temporaryFolder() : '';
   let resident: NativeUnrollProgram;
   beforeAll(async () => {
-    resident = await compile(await open(), 'particle-major');
+    resident = await compileWalk(await open(), 'particle-major');
   }, 60_000);
   beforeEach(() => {
     jest.spyOn(os, 'tmpdir').mockReturnValue(folder);

@@ -4,28 +4,17 @@ import { NativeEngine } from '../../src/engines/native/engine';
 import type { NativeUnrollProgram } from '../../src/engines/native/program';
 import { fillNormals } from '../../src/random';
 import { describeNative, removeFolders, temporaryFolder } from '../support/native';
-import { laneWalk, particleWalk, THETA_SIZE, WALK, Walker, type WalkOptions } from '../support/native-programs';
+import { compileWalk, THETA_SIZE, Walker } from '../support/native-programs';
 
 const SEED = 2 ** 40 + 12345;
 const THETA = Float64Array.of(0.5, -0.25, 1, 2, -4, 0.125);
 const MODES = ['particle-major', 'lane-major'] as const;
-type Mode = (typeof MODES)[number];
 
 const cache = describeNative === describe ? temporaryFolder() : '';
 const environment = { ...process.env, OUTERLOOP_CACHE: cache };
 afterAll(removeFolders);
 
 const all = (count: number): Int32Array => Int32Array.from({ length: count }, (_, i) => i);
-
-async function compile(engine: NativeEngine, mode: Mode, options?: WalkOptions): Promise<NativeUnrollProgram> {
-  // The target is the compiler's, which the engine's fingerprint names.
-  const lanes = Number(engine.fingerprint.lanes) as 4 | 8 | 16;
-  const target = { lanes, registers: lanes === 16 ? 32 : 16 } as const;
-  return engine.compileNative(
-    WALK,
-    mode === 'particle-major' ? particleWalk(target, options) : laneWalk(target, options),
-  );
-}
 
 function numbersOf({ lossSum, lastLoss, metricSums }: WindowResult): number[][] {
   return [lossSum, lastLoss, ...Object.values(metricSums)].map((values) => [...values]);
@@ -36,7 +25,7 @@ describeNative.each(MODES)('%s', (mode) => {
   let program: NativeUnrollProgram;
   beforeAll(async () => {
     engine = await NativeEngine.open({ threads: 2, environment });
-    program = await compile(engine, mode);
+    program = await compileWalk(engine, mode);
   }, 60_000);
   afterAll(() => engine.dispose());
 
@@ -165,7 +154,7 @@ describeNative.each(MODES)('%s', (mode) => {
     const runs = [];
     for (const threads of [1, 2, 4]) {
       const other = await NativeEngine.open({ threads, environment });
-      const walk = await compile(other, mode);
+      const walk = await compileWalk(other, mode);
       const population = await started(perturbation, walk);
       const results: number[][][] = [];
       // From the second on, windows of this size are known to be short and are called at once.
@@ -193,7 +182,7 @@ describeNative.each(MODES)('%s', (mode) => {
   });
 
   test('the event loop turns during a window, and a window that is cancelled has not been', async () => {
-    const slow = await compile(engine, mode, { idle: 20_000 });
+    const slow = await compileWalk(engine, mode, { idle: 20_000 });
     const [population, twin] = [await started(undefined, slow), await started(undefined, slow)];
     const perturbation = { form: 'none', theta: THETA } as const;
     const request = { particles: all(SIZE), perturbation, steps: 2 };

@@ -16,6 +16,8 @@ import {
   binary,
   convert,
 } from '../../src/engines/native/nest/builder';
+import type { NativeEngine } from '../../src/engines/native/engine';
+import type { Mode } from '../../src/engines/native/lower/lanes';
 import type { BufferParameter, Expr, Kernel, Target } from '../../src/engines/native/nest/ir';
 import type {
   KernelCall,
@@ -25,6 +27,7 @@ import type {
   PlannedFunction,
   ProgramTable,
 } from '../../src/engines/native/plan/program';
+import type { NativeUnrollProgram } from '../../src/engines/native/program';
 import { GraphBuilder } from '../../src/graph/builder';
 import type { TracedProblem } from '../../src/graph/program';
 import { episodeKey, foldIn, type Key } from '../../src/random';
@@ -371,4 +374,18 @@ export class Walker {
   private path(key: Key): Key {
     return this.mode === 'lane-major' ? key : PATH.reduce(foldIn, key);
   }
+}
+
+/** The walk for the compiler's own target, which the engine's fingerprint names. */
+export async function compileWalk(
+  engine: NativeEngine,
+  mode: Mode,
+  options?: WalkOptions,
+): Promise<NativeUnrollProgram> {
+  const lanes = Number(engine.fingerprint.lanes) as 4 | 8 | 16;
+  const target = { lanes, registers: lanes === 16 ? 32 : 16 } as const;
+  return engine.compileNative(
+    WALK,
+    mode === 'particle-major' ? particleWalk(target, options) : laneWalk(target, options),
+  );
 }

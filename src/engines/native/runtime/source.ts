@@ -10,7 +10,7 @@ export const CODES = { ok: 0, cancelled: 1, memory: 2, threads: 3, processor: 4 
 
 /** Bytes of `struct ol_task`, all of whose fields are 8 bytes. */
 export const TASK_FIELDS = [
-  /** Address of `int job(void *context, int64_t first, int64_t count, void *scratch)`, which does jobs first … first + count − 1. */
+  /** Address of `int job(void *context, int64_t first, int64_t count, void *scratch)`: jobs first … first + count − 1. */
   'job',
   /** Address handed to every job. */
   'context',
