@@ -2,8 +2,10 @@
 import type { Registrar } from '../src/contracts';
 import { createFullEs, fullEsOptions } from './estimators/full-es';
 import { createGpes, gpesOptions } from './estimators/gpes';
+import { createGridSearch, gridSearchOptions } from './estimators/grid-search';
 import { createNres, nresOptions } from './estimators/nres';
 import { createPes, pesOptions } from './estimators/pes';
+import { createRandomSearch, randomSearchOptions } from './estimators/random-search';
 import { createTruncatedEs, truncatedEsOptions } from './estimators/truncated-es';
 import { adamOptions, createAdam } from './optimizers/adam';
 import { createMomentum, momentumOptions } from './optimizers/momentum';
@@ -12,8 +14,10 @@ import { createSgd, sgdOptions } from './optimizers/sgd';
 
 export { fullEs, type FullEsOptions } from './estimators/full-es';
 export { gpes, type GpesOptions } from './estimators/gpes';
+export { gridSearch, type GridSearchOptions } from './estimators/grid-search';
 export { nres, type NresOptions } from './estimators/nres';
 export { pes, type PesOptions } from './estimators/pes';
+export { randomSearch, type RandomSearchOptions } from './estimators/random-search';
 export { truncatedEs, type TruncatedEsOptions } from './estimators/truncated-es';
 export { adam, type AdamOptions } from './optimizers/adam';
 export { momentum, type MomentumOptions } from './optimizers/momentum';
@@ -46,6 +50,16 @@ export function registerMetaTrainers({ estimator, outerOptimizer }: Registrar): 
     description: 'Noise-reuse ES: one noise an episode, unbiased, least variance',
     options: nresOptions,
     create: createNres,
+  });
+  estimator('random-search', {
+    description: 'base line without gradients: uniform candidates in a box of θ, the best stays',
+    options: randomSearchOptions,
+    create: createRandomSearch,
+  });
+  estimator('grid-search', {
+    description: 'base line without gradients: all points of a grid over a box of θ, the best stays',
+    options: gridSearchOptions,
+    create: createGridSearch,
   });
 
   outerOptimizer('sgd', { description: 'Gradient descent', options: sgdOptions, create: createSgd });

@@ -125,6 +125,7 @@ export class EvolutionStrategy implements GradientEstimator<Workers> {
       gradient,
       meanLoss: mean(losses),
       innerSteps: (this.variant.states === 'mean' ? 3 : 2) * pairs * scoredSteps,
+      sequentialSteps: scoredSteps,
       burnInSteps,
       validPairs: sound.length,
       droppedPairs: broken.length,

@@ -3,12 +3,22 @@ import type { ConfigObject } from './plugin';
 
 /** One estimate of the gradient of the mean loss per inner step over the horizon (conventions.md, "Scale"). */
 export interface Estimate {
-  /** θ's size. All zeros if no pair was valid. */
+  /** θ's size. All zeros if no pair was valid, and where `theta` is given. */
   readonly gradient: Float64Array;
+  /**
+   * Where θ goes, of methods that have no gradient (random and grid search): the outer optimizer is not asked then, and
+   * an estimate without a valid candidate counts as one that stays where it is.
+   */
+  readonly theta?: Float64Array;
   /** Mean per inner step of what is minimised, over valid pairs; NaN if there was none. */
   readonly meanLoss: number;
   /** Inner steps of this estimate, both partners counted, without burn-in. */
   readonly innerSteps: number;
+  /**
+   * Those of them that are run one after another, however many particles run beside one another: W for estimators of
+   * windows, T for those of whole episodes. Absent: not known.
+   */
+  readonly sequentialSteps?: number;
   /** Unscored steps of this estimate (offsets, re-entry after a NaN). */
   readonly burnInSteps: number;
   readonly validPairs: number;

@@ -5,6 +5,7 @@
 import {
   DivergenceError,
   type ArrayBundle,
+  type Estimate,
   type EstimatorPopulation,
   type GradientEstimator,
   type OuterOptimizer,
@@ -161,11 +162,8 @@ async function iterate(
     const { iteration, theta: before } = state;
     const estimate = await unlessCancelled(estimator.estimate(before, population, iteration, cancellation));
     if (estimate === undefined) return cancelled();
-    const valid = estimate.validPairs > 0;
-    // Without a valid pair there is no direction: momentum must not move θ on.
-    const updated = valid
-      ? outerOptimizer.update(before, estimate.gradient, state.optimizer, iteration)
-      : { theta: before, state: state.optimizer };
+    const valid = estimate.validPairs > 0 || estimate.theta !== undefined;
+    const updated = moved(outerOptimizer, state, estimate);
     const { theta } = updated;
     if (!allFinite(theta)) {
       // No checkpoint here: the workers have advanced beyond the θ that is still good, and the two are no state of a run.
@@ -226,6 +224,17 @@ async function iterate(
   }
   if (state.iteration === 0 || state !== options.start) await save();
   return state;
+}
+
+/** θ and the optimizer's state after an estimate. */
+function moved(
+  optimizer: OuterOptimizer,
+  { theta, optimizer: state, iteration }: LoopState,
+  estimate: Estimate,
+): { readonly theta: Float64Array; readonly state: ArrayBundle } {
+  if (estimate.theta !== undefined) return { theta: estimate.theta, state };
+  // Without a valid pair there is no direction: momentum must not move θ on.
+  return estimate.validPairs > 0 ? optimizer.update(theta, estimate.gradient, state, iteration) : { theta, state };
 }
 
 /** Seconds since now, on top of what was spent before. */

@@ -11,6 +11,8 @@ export interface MetricsLine {
   /** Cumulative, both partners counted, without burn-in. */
   readonly innerSteps: number;
   readonly burnInSteps: number;
+  /** Of this iteration: inner steps that are run one after another; absent where the estimator does not say. */
+  readonly sequentialSteps?: number;
   /** Of this iteration. */
   readonly droppedPairs: number;
   readonly wallSeconds: number;
@@ -40,6 +42,7 @@ export function metricsLine(record: IterationRecord): MetricsLine {
     updateNorm: finite(record.updateNorm),
     innerSteps: record.innerSteps,
     burnInSteps: record.burnInSteps,
+    ...(estimate.sequentialSteps === undefined ? {} : { sequentialSteps: estimate.sequentialSteps }),
     droppedPairs: estimate.droppedPairs,
     wallSeconds: record.wallSeconds,
     ...(theta.length <= THETA_IN_METRICS ? { theta: Array.from(theta, finite) } : {}),

@@ -4,7 +4,16 @@ import { threefry2x32, type Key } from './threefry';
  * Streams of randomness; none shares a number with another. `noise`, `init`, `batch` and `user` are conventions.md's;
  * the others belong to the outer loop.
  */
-export const STREAMS = { noise: 0, init: 1, batch: 2, user: 3, theta: 4, offsets: 5, evaluation: 6 } as const;
+export const STREAMS = {
+  noise: 0,
+  init: 1,
+  batch: 2,
+  user: 3,
+  theta: 4,
+  offsets: 5,
+  evaluation: 6,
+  candidates: 7,
+} as const;
 export type Stream = keyof typeof STREAMS;
 
 /** An independent key named by a 32-bit integer. */

@@ -231,7 +231,15 @@ test('list names everything that a configuration may name', async () => {
       'quadratic',
     ]),
   );
-  expect(Object.keys(listed.estimator)).toEqual(['full-es', 'gpes', 'nres', 'pes', 'truncated-es']);
+  expect(Object.keys(listed.estimator)).toEqual([
+    'full-es',
+    'gpes',
+    'grid-search',
+    'nres',
+    'pes',
+    'random-search',
+    'truncated-es',
+  ]);
   // Nothing is listed without a word on what it is.
   for (const [kind, things] of Object.entries(listed)) {
     if (kind !== 'engine') for (const description of Object.values(things)) expect(description).not.toBe('');

@@ -105,7 +105,10 @@ describe.each(cases)('$title', ({ row, start }) => {
   it('counts inner steps (2NW, 3NW, 2NT) and burn-in, and runs no others', async () => {
     const program = plainProgram(faulty);
     const { estimates } = await run(row, estimator, program);
-    for (const { innerSteps } of estimates) expect(innerSteps).toBe(row.particlesPerPair * pairs * row.scoredSteps);
+    for (const { innerSteps, sequentialSteps } of estimates) {
+      expect(innerSteps).toBe(row.particlesPerPair * pairs * row.scoredSteps);
+      expect(sequentialSteps).toBe(row.scoredSteps);
+    }
     expect(program.steps).toBe(estimates.reduce((sum, e) => sum + e.innerSteps + e.burnInSteps, 0));
   });
 
@@ -506,8 +509,10 @@ describe('registration', () => {
     expect([...registered.keys()].sort()).toEqual([
       'estimator full-es',
       'estimator gpes',
+      'estimator grid-search',
       'estimator nres',
       'estimator pes',
+      'estimator random-search',
       'estimator truncated-es',
       'outerOptimizer adam',
       'outerOptimizer momentum',

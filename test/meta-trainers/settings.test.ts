@@ -1,5 +1,5 @@
 import type { ConfigObject, GradientEstimator, OuterOptimizer } from '../../src/contracts';
-import { fullEs, gpes, nres, outer, pes, truncatedEs } from 'outerloop';
+import { fullEs, gpes, gridSearch, nres, outer, pes, randomSearch, truncatedEs } from 'outerloop';
 
 const given = { pairs: 3, sigma: { name: 'exponential', initial: 0.3, factor: 0.5 }, window: 5 } as const;
 const common = {
@@ -18,6 +18,12 @@ const rows: readonly (readonly [string, GradientEstimator | OuterOptimizer, Conf
   ['pes', pes({ ...given, lockstep: true, clip: 4 }), { ...windows, lockstep: true, clip: 4 }],
   ['gpes', gpes({ ...given, noisePeriod: 10 }), { ...windows, noisePeriod: 10 }],
   ['nres', nres({ ...given, shaping: 'sign', sigma: () => 0.1 }), { ...windows, shaping: 'sign', sigma: 'a function' }],
+  ['random-search', randomSearch({ radius: [1, 2] }), { radius: [1, 2], batch: 16, starts: 1 }],
+  [
+    'grid-search',
+    gridSearch({ lower: -1, upper: 2, points: 3, batch: 4 }),
+    { lower: -1, upper: 2, points: 3, batch: 4, starts: 1 },
+  ],
   ['sgd', outer.sgd(byFunction), { learningRate: 'a function', clipNorm: 2 }],
   ['momentum', outer.momentum({ learningRate }), { learningRate, momentum: 0.9, nesterov: false }],
   ['rmsprop', outer.rmsprop({ learningRate }), { learningRate, decay: 0.9, epsilon: 1e-8 }],

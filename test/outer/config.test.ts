@@ -46,7 +46,7 @@ const WRONG: readonly (readonly [string, ConfigObject, readonly string[], readon
     'no estimator',
     { estimator: null },
     [],
-    ['estimator', 'a name (full-es, gpes, nres, pes, truncated-es)', 'nothing'],
+    ['estimator', 'a name (full-es, gpes, grid-search, nres, pes, random-search, truncated-es)', 'nothing'],
   ],
   ['no task', { task: null }, [], ['task', 'the name of a task', 'nothing']],
   ['no optimizer', { optimizer: null }, [], ['optimizer', 'the name of an optimizer', 'nothing']],
@@ -107,7 +107,7 @@ const UNKNOWN: readonly (readonly [string, ConfigObject, readonly string[], stri
     ['optimizer.learningRate=inverse'],
     'unknown schedule "inverse", needed by optimizer "sgd". Did you mean "inverse-time"?',
   ],
-  ['far from all', {}, ['estimator=xyzzyxyzzy'], 'unknown estimator "xyzzyxyzzy". Known: full-es, gpes, nres, pes,'],
+  ['far from all', {}, ['estimator=xyzzyxyzzy'], 'unknown estimator "xyzzyxyzzy". Known: full-es, gpes, grid-search,'],
 ];
 
 test.each(UNKNOWN)('unknown %s', async (_what, change, sets, message) => {
