@@ -36,6 +36,7 @@ class WindowClock {
       finishes: program.finishes,
       createPopulation: async (options) => this.population(await program.createPopulation(options)),
       combine: (keys, weights) => program.combine(keys, weights),
+      differentiate: (differentiation) => program.differentiate(differentiation),
       dispose: () => program.dispose(),
     };
   }

@@ -4,8 +4,28 @@
  */
 import type { UnrolledProblem } from './problem';
 
-/** What windows an engine can run. `forward` is the least; `reverse` and `tangent` come with the gradient family. */
+/** What windows an engine can run. `forward` is the least; the others are what `UnrollProgram.differentiate` takes. */
 export type EngineCapability = 'forward' | 'reverse' | 'tangent';
+
+/**
+ * How the windows of a program give derivatives beside their losses. All are of one particle's own numbers, with the state
+ * that a window starts from held fixed unless something else is said.
+ * - `reverse`: the gradient by θ of the window's loss, the mean over its steps or that of its last. `steps` is the longest
+ *   window, for which memory is planned. With `start`, a window that begins at t = 0 counts the share through `initState` too.
+ * - `tangent`: for each of `directions` directions v of θ, v·d/dθ of the window's mean loss. The tangents of the state stay
+ *   with the particle from its reset on, so that the derivative is that of the whole episode up to here.
+ * - `rank-one`: UORO's estimate of the gradient by θ of the window's mean loss over the whole episode up to here, unbiased
+ *   for a θ that stands still (Tallec & Ollivier 2017, "Unbiased Online Recurrent Optimization", Alg. 1).
+ */
+export type Differentiation =
+  | {
+      readonly mode: 'reverse';
+      readonly steps: number;
+      readonly windowLoss: 'mean' | 'last';
+      readonly start?: boolean;
+    }
+  | { readonly mode: 'tangent'; readonly directions: number }
+  | { readonly mode: 'rank-one' };
 
 export interface UnrollEngine {
   /** `reference`, `tfjs:cpu`, `tfjs:wasm` … as recorded in config.json. */
@@ -51,7 +71,37 @@ export interface UnrollProgram {
    * keys. noise(key) is the standard normal vector of θ's size that `advance` perturbs with.
    */
   combine(keys: Uint32Array, weights: Float64Array): Promise<Float64Array>;
+  /**
+   * Traces and compiles the same problem once more, for windows that give derivatives. The result is independent of this
+   * program and disposed of by itself. Rejects with CapabilityError if the engine has no such windows, with
+   * DifferentiationError if no path from θ to the loss has a derivative, with ConfigurationError for numbers that cannot work.
+   */
+  differentiate(differentiation: Differentiation): Promise<DerivativeProgram>;
   dispose(): Promise<void>;
+}
+
+/** A program whose windows also give derivatives. */
+export interface DerivativeProgram extends Omit<UnrollProgram, 'differentiate' | 'createPopulation' | 'combine'> {
+  readonly differentiation: Differentiation;
+  /** Numbers of a particle's row of derivatives: θ's size, or the directions. */
+  readonly derivatives: number;
+  /** Of reverse windows: what they keep, as planned. */
+  readonly reverse?: ReverseMemory;
+  createPopulation(options: { readonly size: number; readonly seed: number }): Promise<DerivativePopulation>;
+}
+
+/**
+ * What a reverse window keeps on its way forward, chosen by what memory there is.
+ * - `everything`: what every step's derivative needs. No step is run twice.
+ * - `states`: the states of all steps; each step is run again, on the way back.
+ * - `checkpoints`: about √W states, and everything within one stretch between two of them; steps are run again stretch by stretch.
+ */
+export interface ReverseMemory {
+  readonly keeps: 'everything' | 'states' | 'checkpoints';
+  /** Bytes for each particle that runs at a time. */
+  readonly bytes: number;
+  /** Particles that run at a time. */
+  readonly atOnce: number;
 }
 
 /**
@@ -97,6 +147,14 @@ export interface WindowResult {
   readonly lastLoss: Float64Array;
   /** Sum over the window of each metric. */
   readonly metricSums: Readonly<Record<string, Float64Array>>;
+  /** Of programs that give derivatives with every window (tangent, rank-one): see `DerivativeResult`. */
+  readonly derivatives?: Float64Array;
+}
+
+/** Losses of a window and the derivatives that its program was made for. */
+export interface DerivativeResult extends WindowResult {
+  /** One row a particle of the request, in its order: [m × derivatives], row-major. A NaN stays visible. */
+  readonly derivatives: Float64Array;
 }
 
 /** A population's state as flat arrays, for checkpoints. Names are stable. */
@@ -125,4 +183,19 @@ export interface Population {
   save(): Promise<ArrayBundle>;
   load(bundle: ArrayBundle): Promise<void>;
   dispose(): Promise<void>;
+}
+
+/** Of reverse programs, `advance` is a window without derivatives; of the others, one whose derivatives nobody asked for. */
+export interface DerivativePopulation extends Population {
+  /**
+   * `advance`, with derivatives. `directions`: of tangent programs, [m × directions × θ size], row-major; the same for a
+   * particle throughout an episode, `reset` included.
+   */
+  differentiate(
+    request: ParticleSelection & { readonly steps: number; readonly directions?: Float64Array },
+  ): Promise<DerivativeResult>;
+  reset(request: ResetRequest & { readonly directions?: Float64Array }): Promise<void>;
+  advance(
+    request: ParticleSelection & { readonly steps: number; readonly directions?: Float64Array },
+  ): Promise<WindowResult>;
 }

@@ -1,4 +1,5 @@
 export * from './builder';
+export * from './derive';
 export * from './infer';
 export * from './interpreter';
 export * from './ir';

@@ -1,6 +1,6 @@
 /** A traced problem: what engines compile. */
 import type { ThetaLayout, UnrolledProblem } from '../contracts';
-import type { Graph, ValueType } from './ir';
+import { sizeOf, type Graph, type ValueType } from './ir';
 
 /** One leaf of the state, in tree order. */
 export interface StateLeaf {
@@ -11,7 +11,7 @@ export interface StateLeaf {
 /**
  * Inputs and outputs of the three graphs, in this order:
  * - `init`: θ leaves → state leaves.
- * - `step`: θ leaves, state leaves, t (int32 []) → state leaves, loss (float32 []), metrics (float32 [], by name).
+ * - `step`: θ leaves, state leaves, t (int32 []) → state leaves, loss (float32 []), metrics (float32 [], by name), sums.
  * - `finish`: θ leaves, state leaves, t → outputs (float32 [], by name).
  *
  * Input names: `theta.<path>`, `state.<path>`, `t`. Names of metrics and outputs are sorted.
@@ -21,8 +21,15 @@ export interface TracedProblem {
   readonly theta: ThetaLayout;
   readonly state: readonly StateLeaf[];
   readonly metrics: readonly string[];
+  /** float32 outputs of the step of any shape; a window returns their sums, one after another, as a row of derivatives. */
+  readonly sums?: readonly ValueType[];
   readonly finishes: readonly string[];
   readonly init: Graph;
   readonly step: Graph;
   readonly finish?: Graph;
+}
+
+/** Numbers of a particle's row of sums. */
+export function sumsSize({ sums = [] }: Pick<TracedProblem, 'sums'>): number {
+  return sums.reduce((size, { shape }) => size + sizeOf(shape), 0);
 }

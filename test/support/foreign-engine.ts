@@ -123,6 +123,10 @@ export class ForeignEngine implements GraphEngine {
     return Promise.resolve(new ForeignProgram(traced, program, driver, [...emulator, path]));
   }
 
+  compileDerivative(): Promise<never> {
+    return Promise.reject(new Error('not here'));
+  }
+
   dispose(): Promise<void> {
     rmSync(this.folder, { recursive: true, force: true });
     return Promise.resolve();
@@ -153,6 +157,10 @@ class ForeignProgram implements UnrollProgram {
   }
 
   combine(): Promise<Float64Array> {
+    return Promise.reject(new Error('not here'));
+  }
+
+  differentiate(): Promise<never> {
     return Promise.reject(new Error('not here'));
   }
 

@@ -221,6 +221,7 @@ export function plainProgram(problem: PlainProblem): PlainProgram {
       });
       return Promise.resolve(sum);
     },
+    differentiate: unused,
     dispose: () => Promise.resolve(),
   };
   return program;

@@ -1,8 +1,11 @@
 /** Windows compiled to machine code: the traced step becomes C, the machine's compiler makes a library of it. */
 import { availableParallelism } from 'node:os';
 import {
+  CapabilityError,
   ConfigurationError,
   EngineUnavailableError,
+  type DerivativeProgram,
+  type Differentiation,
   type EngineCapability,
   type UnrolledProblem,
 } from '../../contracts';
@@ -86,6 +89,10 @@ export class NativeEngine implements GraphEngine {
     );
   }
 
+  compileDerivative(_traced: TracedProblem, { mode }: Differentiation): Promise<DerivativeProgram> {
+    return Promise.reject(new CapabilityError(this.name, mode, 'Choose another engine.'));
+  }
+
   /** What a plan computes is what `traced` says; of `traced` only names and types are used. */
   async compileNative(traced: TracedProblem, program: NativeProgram): Promise<NativeUnrollProgram> {
     const { koffi, compiler, cache, runtime } = this;
@@ -100,7 +107,7 @@ export class NativeEngine implements GraphEngine {
     const origin = { name, originOfLine: (line: number, unit: number) => originText(sources[unit], line) };
     const library = await loadLibrary(koffi, compiler, cache, sources, origin);
     runtime.checkProcessor(library);
-    return new NativeUnrollProgram(this.name, traced, program, driver, runtime, library, this.options);
+    return new NativeUnrollProgram(this, traced, program, driver, runtime, library, this.options);
   }
 
   async dispose(): Promise<void> {

@@ -1,12 +1,16 @@
 /** A problem compiled for this machine. */
 import {
   EngineError,
+  type DerivativeProgram,
+  type Differentiation,
   type Population,
   type ThetaLayout,
   type UnrolledProblem,
   type UnrollProgram,
 } from '../../contracts';
 import type { TracedProblem } from '../../graph/program';
+import { differentiateProgram } from '../shared/derivative';
+import type { GraphEngine } from '../shared/engine';
 import { checkCombination } from '../shared/perturbation';
 import type { NativeProgram } from './plan/program';
 import { NativePopulation } from './population';
@@ -30,6 +34,7 @@ export const SHORT_NANOSECONDS = 1_000_000;
 const RANGE = 1024;
 
 export class NativeUnrollProgram implements UnrollProgram {
+  readonly engine: string;
   readonly problem: UnrolledProblem;
   readonly theta: ThetaLayout;
   readonly metrics: readonly string[];
@@ -44,7 +49,7 @@ export class NativeUnrollProgram implements UnrollProgram {
   private disposed = false;
 
   constructor(
-    readonly engine: string,
+    private readonly owner: GraphEngine,
     readonly traced: TracedProblem,
     readonly native: NativeProgram,
     readonly driver: Driver,
@@ -52,6 +57,7 @@ export class NativeUnrollProgram implements UnrollProgram {
     private readonly library: NativeLibrary,
     readonly limits: Limits,
   ) {
+    this.engine = owner.name;
     this.problem = traced.problem;
     this.theta = traced.theta;
     this.metrics = traced.metrics;
@@ -106,6 +112,10 @@ export class NativeUnrollProgram implements UnrollProgram {
     if (ran.code !== CODES.ok) throw codeError('combine', ran.code);
     this.combineNanoseconds = ran.nanoseconds / Math.max(1, draws);
     return out;
+  }
+
+  differentiate(differentiation: Differentiation): Promise<DerivativeProgram> {
+    return differentiateProgram(this.owner, this, differentiation);
   }
 
   async dispose(): Promise<void> {

@@ -5,21 +5,28 @@
 import {
   EngineError,
   type ArrayBundle,
+  type DerivativePopulation,
+  type DerivativeProgram,
+  type DerivativeResult,
+  type Differentiation,
   type EngineCapability,
   type ParticleSelection,
   type Population,
   type ResetRequest,
+  type ReverseMemory,
   type UnrolledProblem,
   type UnrollProgram,
   type WindowResult,
 } from '../../contracts';
+import { reverseProblem } from '../../graph/derive';
 import { compileInterpreter, stepContext, type CompiledInterpreter } from '../../graph/interpreter';
 import { sizeOf } from '../../graph/ir';
-import type { TracedProblem } from '../../graph/program';
+import { sumsSize, type TracedProblem } from '../../graph/program';
 import { traceProblem } from '../../graph/trace';
 import { checkSignal } from '../shared/cancel';
+import { compileForwardDerivative, differentiateProgram } from '../shared/derivative';
 import type { GraphEngine } from '../shared/engine';
-import { bundleArray, checkCopy, checkSteps, ParticleTable } from '../shared/particles';
+import { bundleArray, checkCopy, checkReverseSteps, checkSteps, ParticleTable } from '../shared/particles';
 import { combineNoise, thetaRows } from '../shared/perturbation';
 import { Breather, Sequence } from '../shared/scheduling';
 
@@ -28,14 +35,20 @@ type Leaf = Float64Array | Float32Array | Int32Array | Uint8Array;
 /** Any machine, no dependencies, float64; meant for tests and small problems. */
 export class ReferenceEngine implements GraphEngine {
   readonly name = 'reference';
-  readonly capabilities: ReadonlySet<EngineCapability> = new Set(['forward']);
+  readonly capabilities: ReadonlySet<EngineCapability> = new Set(['forward', 'reverse', 'tangent']);
 
   async compile(problem: UnrolledProblem): Promise<UnrollProgram> {
     return this.compileTraced(traceProblem(problem));
   }
 
   compileTraced(traced: TracedProblem): Promise<UnrollProgram> {
-    return Promise.resolve(new ReferenceProgram(this.name, traced));
+    return Promise.resolve(new ReferenceProgram(this, traced));
+  }
+
+  compileDerivative(traced: TracedProblem, differentiation: Differentiation): Promise<DerivativeProgram> {
+    return differentiation.mode === 'reverse'
+      ? Promise.resolve(new ReferenceReverseProgram(this.name, traced, differentiation))
+      : compileForwardDerivative(this, traced, differentiation);
   }
 
   dispose(): Promise<void> {
@@ -43,13 +56,27 @@ export class ReferenceEngine implements GraphEngine {
   }
 }
 
+type Reverse = Extract<Differentiation, { readonly mode: 'reverse' }>;
+
 interface Interpreters {
   readonly init: CompiledInterpreter;
   readonly step: CompiledInterpreter;
   readonly finish?: CompiledInterpreter;
+  /** Of reverse windows: see `ReverseProblem`. */
+  readonly back?: CompiledInterpreter;
+  readonly start?: CompiledInterpreter;
+}
+
+function interpretersOf({ init, step, finish }: TracedProblem): Interpreters {
+  return {
+    init: compileInterpreter(init),
+    step: compileInterpreter(step),
+    ...(finish === undefined ? {} : { finish: compileInterpreter(finish) }),
+  };
 }
 
 class ReferenceProgram implements UnrollProgram {
+  readonly engine;
   readonly problem;
   readonly theta;
   readonly metrics;
@@ -57,18 +84,15 @@ class ReferenceProgram implements UnrollProgram {
   private readonly interpreters: Interpreters;
 
   constructor(
-    readonly engine: string,
+    private readonly owner: ReferenceEngine,
     private readonly traced: TracedProblem,
   ) {
+    this.engine = owner.name;
     this.problem = traced.problem;
     this.theta = traced.theta;
     this.metrics = traced.metrics;
     this.finishes = traced.finishes;
-    this.interpreters = {
-      init: compileInterpreter(traced.init),
-      step: compileInterpreter(traced.step),
-      ...(traced.finish === undefined ? {} : { finish: compileInterpreter(traced.finish) }),
-    };
+    this.interpreters = interpretersOf(traced);
   }
 
   createPopulation({ size, seed }: { readonly size: number; readonly seed: number }): Promise<Population> {
@@ -79,12 +103,55 @@ class ReferenceProgram implements UnrollProgram {
     return Promise.resolve().then(() => combineNoise(keys, weights, this.theta.size));
   }
 
+  differentiate(differentiation: Differentiation): Promise<DerivativeProgram> {
+    return differentiateProgram(this.owner, this, differentiation);
+  }
+
   dispose(): Promise<void> {
     return Promise.resolve();
   }
 }
 
-class ReferencePopulation implements Population {
+/** Keeps the states of all steps, and runs each step's derivative with the step in it. */
+class ReferenceReverseProgram implements DerivativeProgram {
+  readonly problem;
+  readonly theta;
+  readonly metrics;
+  readonly finishes;
+  readonly derivatives;
+  readonly reverse: ReverseMemory;
+  private readonly interpreters: Interpreters;
+
+  constructor(
+    readonly engine: string,
+    private readonly traced: TracedProblem,
+    readonly differentiation: Reverse,
+  ) {
+    this.problem = traced.problem;
+    this.theta = traced.theta;
+    this.metrics = traced.metrics;
+    this.finishes = traced.finishes;
+    this.derivatives = traced.theta.size;
+    const { back, start } = reverseProblem(traced);
+    this.interpreters = {
+      ...interpretersOf(traced),
+      back: compileInterpreter(back),
+      ...(start === undefined ? {} : { start: compileInterpreter(start) }),
+    };
+    const stateBytes = traced.state.reduce((sum, { type }) => sum + 8 * sizeOf(type.shape), 0);
+    this.reverse = { keeps: 'states', bytes: differentiation.steps * stateBytes, atOnce: 1 };
+  }
+
+  createPopulation({ size, seed }: { readonly size: number; readonly seed: number }): Promise<DerivativePopulation> {
+    return Promise.resolve(new ReferencePopulation(this.traced, this.interpreters, size, seed, this.differentiation));
+  }
+
+  dispose(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+class ReferencePopulation implements DerivativePopulation {
   private readonly table: ParticleTable;
   private readonly states: Leaf[][];
   private readonly sequence = new Sequence();
@@ -95,6 +162,7 @@ class ReferencePopulation implements Population {
     private readonly interpreters: Interpreters,
     readonly size: number,
     private readonly seed: number,
+    private readonly reverse?: Reverse,
   ) {
     this.table = new ParticleTable(size);
     this.states = Array.from({ length: size }, () => []);
@@ -120,36 +188,98 @@ class ReferencePopulation implements Population {
   }
 
   advance(request: ParticleSelection & { readonly steps: number }): Promise<WindowResult> {
+    return this.sequence.run(() => this.window('advance', request));
+  }
+
+  differentiate(request: ParticleSelection & { readonly steps: number }): Promise<DerivativeResult> {
     return this.sequence.run(async () => {
-      const { particles, steps } = request;
-      this.table.check('advance', particles, true);
-      checkSteps(steps);
-      const m = particles.length;
-      const thetas = this.thetas(request);
-      const leaves = this.traced.state.length;
-      const lossSum = new Float64Array(m);
-      const lastLoss = new Float64Array(m);
-      const metricSums = Object.fromEntries(this.traced.metrics.map((name) => [name, new Float64Array(m)]));
-      const ends: Leaf[][] = [];
-      for (let i = 0; i < m; i++) {
-        let state = this.states[particles[i]];
-        for (let step = 0; step < steps; step++) {
-          checkSignal(request.signal, 'advance', `after ${step} of ${steps} inner steps of particle ${particles[i]}`);
-          const outputs = this.runStep(this.interpreters.step, particles[i], step, state, thetas[i]);
-          state = outputs.slice(0, leaves);
-          lastLoss[i] = outputs[leaves][0];
-          lossSum[i] += lastLoss[i];
-          this.traced.metrics.forEach((name, k) => (metricSums[name][i] += outputs[leaves + 1 + k][0]));
-          await this.breather.breathe();
-        }
-        ends.push(state);
-      }
-      ends.forEach((state, i) => {
-        this.states[particles[i]] = state;
-        this.table.t[particles[i]] += steps;
+      const { steps, particles } = request;
+      const { reverse } = this;
+      if (reverse === undefined) throw new EngineError('differentiate: this program has no reverse windows.');
+      checkReverseSteps(reverse, steps, this.table.t, particles);
+      const size = this.traced.theta.size;
+      const derivatives = new Float64Array(particles.length * size);
+      const result = await this.window('differentiate', request, async (i, states, theta) => {
+        derivatives.set(await this.goBack(reverse, particles[i], states, theta), i * size);
       });
-      return { lossSum, lastLoss, metricSums };
+      return { ...result, derivatives };
     });
+  }
+
+  /** @param after is told the states before each step of the particle of entry i, before any particle is changed */
+  private async window(
+    call: string,
+    request: ParticleSelection & { readonly steps: number },
+    after?: (i: number, states: readonly Leaf[][], theta: Leaf[]) => Promise<void>,
+  ): Promise<WindowResult> {
+    const { particles, steps } = request;
+    this.table.check(call, particles, true);
+    checkSteps(steps);
+    const m = particles.length;
+    const thetas = this.thetas(request);
+    const leaves = this.traced.state.length;
+    const { metrics } = this.traced;
+    const lossSum = new Float64Array(m);
+    const lastLoss = new Float64Array(m);
+    const metricSums = Object.fromEntries(metrics.map((name) => [name, new Float64Array(m)]));
+    const width = sumsSize(this.traced);
+    const sums = new Float64Array(m * width);
+    const ends: Leaf[][] = [];
+    for (let i = 0; i < m; i++) {
+      let state = this.states[particles[i]];
+      const states: Leaf[][] = [];
+      for (let step = 0; step < steps; step++) {
+        checkSignal(request.signal, call, `after ${step} of ${steps} inner steps of particle ${particles[i]}`);
+        if (after !== undefined) states.push(state);
+        const outputs = this.runStep(this.interpreters.step, particles[i], step, state, thetas[i]);
+        state = outputs.slice(0, leaves);
+        lastLoss[i] = outputs[leaves][0];
+        lossSum[i] += lastLoss[i];
+        metrics.forEach((name, k) => (metricSums[name][i] += outputs[leaves + 1 + k][0]));
+        let at = i * width;
+        for (const sum of outputs.slice(leaves + 1 + metrics.length)) for (const value of sum) sums[at++] += value;
+        await this.breather.breathe();
+      }
+      await after?.(i, states, thetas[i]);
+      ends.push(state);
+    }
+    ends.forEach((state, i) => {
+      this.states[particles[i]] = state;
+      this.table.t[particles[i]] += steps;
+    });
+    return { lossSum, lastLoss, metricSums, ...(width === 0 ? {} : { derivatives: sums }) };
+  }
+
+  /** Gradient by θ of the loss of a window whose steps began with these states. */
+  private async goBack(
+    { windowLoss, start }: Reverse,
+    particle: number,
+    states: readonly Leaf[][],
+    theta: Leaf[],
+  ): Promise<Float64Array> {
+    const floats = this.traced.state.filter(({ type }) => type.dtype === 'float32');
+    let cotangents: Leaf[] = floats.map(({ type }) => new Float64Array(sizeOf(type.shape)));
+    const gradient = new Float64Array(this.traced.theta.size);
+    const collect = (shares: readonly Leaf[]): void => {
+      this.traced.theta.leaves.forEach(({ offset }, k) => {
+        shares[k].forEach((value, j) => (gradient[offset + j] += value));
+      });
+    };
+    for (let step = states.length - 1; step >= 0; step--) {
+      const weight = windowLoss === 'mean' ? 1 / states.length : step === states.length - 1 ? 1 : 0;
+      const more = [...cotangents, Float64Array.of(weight)];
+      const outputs = this.runStep(this.interpreters.back!, particle, step, states[step], theta, more);
+      cotangents = outputs.slice(0, floats.length);
+      collect(outputs.slice(floats.length));
+      await this.breather.breathe();
+    }
+    const { start: fromStart } = this.interpreters;
+    if (start === true && fromStart !== undefined) {
+      const { workers, episodes } = this.table;
+      const context = stepContext(this.seed, workers[particle], episodes[particle], 0);
+      collect(fromStart.run([...theta, ...cotangents], context));
+    }
+    return gradient;
   }
 
   copy(from: Int32Array, to: Int32Array): Promise<void> {
@@ -246,10 +376,11 @@ class ReferencePopulation implements Population {
     ahead: number,
     state: Leaf[],
     theta: Leaf[],
+    more: readonly Leaf[] = [],
   ): Leaf[] {
     const { workers, episodes } = this.table;
     const t = this.table.t[particle] + ahead;
     const context = stepContext(this.seed, workers[particle], episodes[particle], t);
-    return interpreter.run([...theta, ...state, Int32Array.of(t)], context);
+    return interpreter.run([...theta, ...state, Int32Array.of(t), ...more], context);
   }
 }

@@ -1,5 +1,5 @@
 /** What an engine knows on the host about every particle: integers only (design.md, "Noise is a seed"). */
-import { EngineError, type ArrayBundle, type NamedArray } from '../../contracts';
+import { EngineError, type ArrayBundle, type Differentiation, type NamedArray } from '../../contracts';
 
 /** Worker, episode and inner step of each particle of a population. */
 export class ParticleTable {
@@ -101,4 +101,25 @@ export function checkCopy(table: ParticleTable, from: Int32Array, to: Int32Array
 export function checkSteps(steps: number): void {
   if (Number.isSafeInteger(steps) && steps >= 1) return;
   throw new EngineError(`advance: expected a positive whole number of steps, got ${String(steps)}.`);
+}
+
+/**
+ * @throws EngineError for a reverse window longer than what memory was planned for, or one that is to count the share of
+ * initState and does not begin with the episode.
+ */
+export function checkReverseSteps(
+  reverse: Extract<Differentiation, { readonly mode: 'reverse' }>,
+  steps: number,
+  t: Int32Array,
+  particles: Int32Array,
+): void {
+  checkSteps(steps);
+  if (steps > reverse.steps) {
+    throw new EngineError(`differentiate: expected at most ${reverse.steps} steps, as planned for, got ${steps}.`);
+  }
+  const late = reverse.start === true ? particles.find((particle) => t[particle] !== 0) : undefined;
+  if (late === undefined) return;
+  throw new EngineError(
+    `differentiate: expected particles at inner step 0, as the gradient goes through initState; particle ${late} is at ${t[late]}.`,
+  );
 }

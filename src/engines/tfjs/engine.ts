@@ -1,4 +1,11 @@
-import type { EngineCapability, UnrolledProblem, UnrollProgram } from '../../contracts';
+import {
+  CapabilityError,
+  type DerivativeProgram,
+  type Differentiation,
+  type EngineCapability,
+  type UnrolledProblem,
+  type UnrollProgram,
+} from '../../contracts';
 import type { TracedProblem } from '../../graph/program';
 import { traceProblem } from '../../graph/trace';
 import type { GraphEngine } from '../shared/engine';
@@ -32,7 +39,11 @@ export class TfjsEngine implements GraphEngine {
   }
 
   compileTraced(traced: TracedProblem, options: { readonly workingSetBytes?: number } = {}): Promise<TfjsProgram> {
-    return Promise.resolve(new TfjsProgram(this.name, this.device, traced, options.workingSetBytes));
+    return Promise.resolve(new TfjsProgram(this, this.device, traced, options.workingSetBytes));
+  }
+
+  compileDerivative(_traced: TracedProblem, { mode }: Differentiation): Promise<DerivativeProgram> {
+    return Promise.reject(new CapabilityError(this.name, mode, 'Choose another engine.'));
   }
 
   /** The backend is TensorFlow.js' own and the user's too: it stays. */

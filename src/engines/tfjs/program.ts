@@ -1,5 +1,7 @@
 import {
   EngineError,
+  type DerivativeProgram,
+  type Differentiation,
   type Population,
   type UnrolledProblem,
   type UnrollProgram,
@@ -7,6 +9,8 @@ import {
 } from '../../contracts';
 import type { Graph } from '../../graph/ir';
 import type { TracedProblem } from '../../graph/program';
+import { differentiateProgram } from '../shared/derivative';
+import type { GraphEngine } from '../shared/engine';
 import { combineNoise } from '../shared/perturbation';
 import { Sequence } from '../shared/scheduling';
 import type { Device } from './device';
@@ -21,6 +25,7 @@ const KEPT_PLANS = 12;
 
 /** The graphs of one problem, lowered when they are needed for as many particles as are needed. */
 export class TfjsProgram implements UnrollProgram {
+  readonly engine: string;
   readonly problem: UnrolledProblem;
   readonly theta: ThetaLayout;
   readonly metrics: readonly string[];
@@ -32,11 +37,12 @@ export class TfjsProgram implements UnrollProgram {
   private readonly groupSizes = new Map<GraphName, number>();
 
   constructor(
-    readonly engine: string,
+    private readonly owner: GraphEngine,
     readonly device: Device,
     readonly traced: TracedProblem,
     private readonly workingSetBytes: number = backendForms(device).workingSetBytes,
   ) {
+    this.engine = owner.name;
     this.problem = traced.problem;
     this.theta = traced.theta;
     this.metrics = traced.metrics;
@@ -72,6 +78,10 @@ export class TfjsProgram implements UnrollProgram {
 
   combine(keys: Uint32Array, weights: Float64Array): Promise<Float64Array> {
     return Promise.resolve().then(() => combineNoise(keys, weights, this.theta.size));
+  }
+
+  differentiate(differentiation: Differentiation): Promise<DerivativeProgram> {
+    return differentiateProgram(this.owner, this, differentiation);
   }
 
   dispose(): Promise<void> {
