@@ -1,6 +1,7 @@
 /** What a population takes is planned: resident, on fewer threads, in chunks, or refused. Needs no compiler. */
 import { EngineError } from '../../src/contracts';
-import { bytesText, planMemory, type MemoryPlan } from '../../src/engines/native/memory';
+import { planMemory, type MemoryPlan } from '../../src/engines/native/memory';
+import { bytesText } from '../../src/engines/shared/bytes';
 
 const MiB = 2 ** 20;
 const SCRATCH = 8 * MiB;

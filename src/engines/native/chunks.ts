@@ -6,7 +6,8 @@
  *
  * Where there is memory for two chunks, one is read and written while the other one runs.
  */
-import { bytesText, type ChunkPlan } from './memory';
+import { bytesText } from '../shared/bytes';
+import type { ChunkPlan } from './memory';
 import { particleWords } from './records';
 import type { Driver } from './render/request';
 import type { Address, Runtime } from './runtime';

@@ -4,6 +4,7 @@
  */
 import { freemem } from 'node:os';
 import { EngineError } from '../../contracts';
+import { bytesText } from '../shared/bytes';
 import type { Driver } from './render/request';
 
 /** Records that are read and written as one have about so many bytes, where one record has fewer. */
@@ -44,12 +45,6 @@ export interface MemoryPlan {
   readonly threads: number;
   /** Absent: all records are resident. */
   readonly chunks?: ChunkPlan;
-}
-
-/** A number of bytes for people. */
-export function bytesText(bytes: number): string {
-  const [power, unit] = bytes < 2 ** 17 ? [10, 'KiB'] : bytes < 2 ** 34 ? [20, 'MiB'] : [30, 'GiB'];
-  return `${(bytes / 2 ** power).toFixed(1)} ${unit}`;
 }
 
 /** Bytes that this process may still take. */

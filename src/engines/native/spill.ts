@@ -13,7 +13,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { EngineError, StorageError } from '../../contracts';
-import { bytesText, machineBytes } from './memory';
+import { bytesText } from '../shared/bytes';
+import { machineBytes } from './memory';
 
 /** `f_type` of file systems that lie in memory: tmpfs and ramfs (Linux, magic.h). */
 const IN_MEMORY: readonly number[] = [0x01021994, 0x858458f6];
