@@ -14,6 +14,7 @@ import {
   rowsEligible,
 } from '../../src/engines/native/lower/lanes';
 import type { Target } from '../../src/engines/native/nest/ir';
+import { lowerProgram } from '../../src/engines/native/plan';
 import type { Layout } from '../../src/engines/native/plan/program';
 import { uniforms } from '../../src/random';
 import { influenceBalancing } from '../../tasks/influence-balancing';
@@ -512,5 +513,27 @@ describe('the cost rule', () => {
     expect(chooseMode(network, 'lane-major')).toBe('lane-major');
     // θ of 2, two systems of 3 numbers.
     expect(laneMajorCost(traceProblem(lorenz())).elements).toBe(8);
+  });
+
+  it('is not overridden where values in lanes would not fit on a stack', () => {
+    // Each of the values has 1024 numbers for every lane, and all are needed at the end.
+    const wide = handBuilt({
+      name: 'wide',
+      theta: { rate: f32() },
+      state: { x: f32(4) },
+      init: (b) => ({ x: b.fill(1, [4]) }),
+      step: (b, { rate }, { x }) => {
+        const row = b.broadcast(b.reshape(b.emit('slice', [x], { begin: [0], size: [1], strides: [1] }), []), [1024]);
+        let sum = b.op('mul', row, b.broadcast(rate, [1024]));
+        const kept = Array.from({ length: 24 }, () => (sum = b.op('exp', b.emit('reverse', [sum], { axes: [0] }))));
+        const loss = kept.reduce((total, value) => b.op('add', total, b.emit('reverse', [value], { axes: [0] })));
+        return { state: { x }, loss: b.reduceSum(loss, [0]) };
+      },
+    });
+    const target: Target = { lanes: 16, registers: 32 };
+    expect(lowerProgram(wide, target).mode).toBe('particle-major');
+    expect(() => lowerProgram(wide, target, { mode: 'lane-major' })).toThrow(
+      /bytes of a thread's stack.*particle-major/,
+    );
   });
 });

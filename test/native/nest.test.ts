@@ -25,17 +25,12 @@ import {
   variableIndex,
 } from '../../src/engines/native/nest/builder';
 import { tableOf } from '../../src/engines/native/nest/dedupe';
+import { LOCAL_BYTES } from '../../src/engines/native/nest/ir';
 import type { BufferParameter, Expr, Index, Kernel, Statement, Target } from '../../src/engines/native/nest/ir';
 import { printKernel } from '../../src/engines/native/nest/print';
 import { typeOf } from '../../src/engines/native/nest/types';
 import { NestError, verifyKernel } from '../../src/engines/native/nest/verify';
-import {
-  floatLiteral,
-  LOCAL_BYTES,
-  originOfLine,
-  renderKernel,
-  renderKernels,
-} from '../../src/engines/native/render/c';
+import { floatLiteral, originOfLine, renderKernel, renderKernels } from '../../src/engines/native/render/c';
 import { fusedFloat32, runNest } from '../support/nest-interpreter';
 
 const TARGET: Target = { lanes: 4, registers: 16 };

@@ -654,7 +654,7 @@ export function opSuite(engines: readonly EngineUnderTest[]): void {
 
     /** As many graphs at a time as one program should hold; a failure shrinks to the one that fails. */
     const batches = (graphs: fc.Arbitrary<RandomGraph>, runs: number) => {
-      const length = compiled === true ? together / 2 : 1;
+      const length = compiled === true ? Math.ceil(together / 2) : 1;
       const options = { minLength: 1, maxLength: length, size: 'max' } as const;
       return { of: fc.array(graphs, options), numRuns: Math.ceil(runs / length) };
     };

@@ -261,3 +261,13 @@ export interface Kernel {
   /** Small and called in an inner loop. */
   readonly inline?: boolean;
 }
+
+export const MEMORY_BYTES: Readonly<Record<MemoryType, number>> = { f32: 4, i32: 4, u8: 1 };
+
+/** Bytes of all local buffers of a kernel, at most: they lie on the stack of a thread. */
+export const LOCAL_BYTES = 1 << 20;
+
+/** Bytes of the local buffers that stand at the top of a kernel. */
+export function localBytes({ body }: Kernel): number {
+  return body.reduce((sum, s) => (s.kind === 'local' ? sum + MEMORY_BYTES[s.memory] * s.length : sum), 0);
+}

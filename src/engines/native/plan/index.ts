@@ -4,7 +4,7 @@ import type { Graph, ValueId } from '../../../graph/ir';
 import { optimiseForWindows, type TileLimits } from '../passes';
 import type { StateLeaf, TracedProblem } from '../../../graph/program';
 import { chooseMode, lowerLaneMajor, type Mode } from '../lower/lanes';
-import type { Target } from '../nest/ir';
+import { LOCAL_BYTES, localBytes, type Target } from '../nest/ir';
 import { analyse, type Analysis } from './analysis';
 import { align } from './arena';
 import { fuse } from './fuse';
@@ -52,7 +52,20 @@ export function lowerProgram(traced: TracedProblem, target: Target, options: Low
     ...(traced.finish === undefined ? {} : { finish: optimiseForWindows(traced.finish) }),
   };
   const mode = options.mode ?? chooseMode(ready);
-  return mode === 'lane-major' ? lowerLaneMajor(ready, target) : planParticleMajor(ready, target, options.tiles);
+  if (mode === 'lane-major') {
+    const program = lowerLaneMajor(ready, target);
+    const { init, step, finish } = program;
+    const bytes = Math.max(...[init, step, ...(finish === undefined ? [] : [finish])].map(localBytes));
+    // The cost rule takes no such problem.
+    if (bytes > LOCAL_BYTES) {
+      throw new EngineError(
+        `"${traced.problem.name}" needs ${bytes} bytes of a thread's stack in lane-major code, which may have ${LOCAL_BYTES}. ` +
+          'Leave OUTERLOOP_NATIVE_MODE alone, or set it to particle-major.',
+      );
+    }
+    return program;
+  }
+  return planParticleMajor(ready, target, options.tiles);
 }
 
 interface Part {

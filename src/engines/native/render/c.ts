@@ -1,6 +1,7 @@
 /** Loop nests as C. Everything that knows C's syntax is here and in the texts beside it. */
 import { tableOf, type KernelTable } from '../nest/dedupe';
 import { NestError } from '../nest/errors';
+import { LOCAL_BYTES, MEMORY_BYTES } from '../nest/ir';
 import type {
   BinaryOp,
   Expr,
@@ -17,15 +18,11 @@ import { printStatement } from '../nest/print';
 import { typeOf, type ValueKind } from '../nest/types';
 import { PRELUDE } from './prelude';
 
-/** Bytes of all local buffers of a kernel, at most: they lie on the stack of a thread. */
-export const LOCAL_BYTES = 256 * 1024;
-
 /** What a body may be written out to, in statements; longer loops stay loops. */
 const UNROLLED_STATEMENTS = 4096;
 
 const MEMORY_TYPES: Record<MemoryType, string> = { f32: 'ol_f32', i32: 'ol_i32', u8: 'ol_u8' };
 const MEMORY_SUFFIX: Record<MemoryType, string> = { f32: 'f', i32: 'i', u8: 'b' };
-const MEMORY_BYTES: Record<MemoryType, number> = { f32: 4, i32: 4, u8: 1 };
 const SCALAR_TYPES: Record<RegisterType, string> = { f32: 'float', i32: 'int32_t', u32: 'uint32_t', mask: 'int' };
 const VECTOR_TYPES: Record<RegisterType, string> = { f32: 'olv', i32: 'oli', u32: 'olu', mask: 'olm' };
 const SUFFIX: Record<RegisterType, string> = { f32: 'f', i32: 'i', u32: 'u', mask: 'm' };
