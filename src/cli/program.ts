@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { OuterloopError } from '../contracts';
 import { version } from '../outer/version';
+import { compare, type CompareOptions } from './commands/compare';
 import { demo, type DemoOptions } from './commands/demo';
 import { doctor } from './commands/doctor';
 import { evaluate, type EvaluateOptions } from './commands/evaluate';
@@ -20,6 +21,7 @@ Examples:
   outerloop train lorenz --seed 1 --set pairs=50 --out runs/lorenz-1
   outerloop train my.yaml --plugin ./my-task.ts --set task=sine
   outerloop resume runs/lorenz-1
+  outerloop compare runs/lorenz-1 runs/lorenz-2
 
 Exit codes: 0 done, 1 failure, 2 a mistake in the command or the configuration, 130 interrupted.`;
 
@@ -89,6 +91,10 @@ function build(terminal: Terminal, run: (action: Action) => void): Command {
   command('report <dir>', 'write report.html again from the files of a run').action(
     (directory: string, options: CommonOptions) => run(() => report(directory, options, terminal)),
   );
+  command('compare <dirs...>', 'several runs in one table and one page; those that differ by their seed alone are one')
+    .option('--output <file>', 'the page (default: comparison.html)')
+    .action((directories: string[], options: CompareOptions) => run(() => compare(directories, options, terminal)));
+
   command('list', 'list presets, tasks, optimizers, estimators, data sets and engines').action(
     (options: CommonOptions) => run(() => list(options, terminal)),
   );

@@ -1,7 +1,7 @@
 /** What the terminal shows at a run's end: the table before / after and curves drawn with characters. */
 import * as asciichart from 'asciichart';
 import Table from 'cli-table3';
-import { beforeAfterRows, formatNumber, type ReportedTheta } from '../report';
+import { beforeAfterRows, comparisonTable, formatNumber, type Comparison, type ReportedTheta } from '../report';
 
 export interface TerminalOptions {
   /** Whether escape codes for colours may be written. */
@@ -13,6 +13,25 @@ export function beforeAfterTable(before: ReportedTheta, after: ReportedTheta, op
   const style = options.colour ? {} : { style: { head: [], border: [] } };
   const table = new Table({ head: ['', 'before', 'after'], ...style });
   table.push(...beforeAfterRows(before, after));
+  return table.toString();
+}
+
+/** Words on lines of about so many letters. */
+function wrapped(words: string, width: number): string {
+  return words.split(' ').reduce((text, word) => {
+    const last = text.slice(text.lastIndexOf('\n') + 1);
+    return `${text}${last.length + word.length < width ? ' ' : '\n'}${word}`;
+  });
+}
+
+/** The table of a comparison. */
+export function comparisonText(comparison: Comparison, options: TerminalOptions): string {
+  const [head, ...rows] = comparisonTable(comparison);
+  const style = options.colour ? {} : { style: { head: [], border: [] } };
+  // Numbers stand under one another by their ends.
+  const colAligns = head.map((_, i) => (i < 2 ? ('left' as const) : ('right' as const)));
+  const table = new Table({ head: head.map((words) => wrapped(words, 14)), colAligns, ...style });
+  table.push(...rows);
   return table.toString();
 }
 

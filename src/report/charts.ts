@@ -25,10 +25,10 @@ export interface Chart {
   readonly svg: string;
 }
 
-const WIDTH = 420;
-const HEIGHT = 240;
+export const WIDTH = 420;
+export const HEIGHT = 240;
 /** Okabe and Ito's palette tells its colours apart in all common forms of colour blindness. */
-const COLOURS = ['#7a7a7a', '#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#000000'];
+export const COLOURS = ['#7a7a7a', '#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#000000'];
 
 /** A logarithmic axis ends this many decades below the largest value: a schedule may fall to where nothing happens. */
 const DECADES = 6;
@@ -40,7 +40,7 @@ function logScale(points: readonly Point[]): { type: 'log'; domainMin?: number }
   return { type: 'log', ...(least < most * 10 ** -DECADES ? { domainMin: most * 10 ** -DECADES } : {}) };
 }
 
-const SHARED = {
+export const SHARED = {
   $schema: 'https://vega.github.io/schema/vega-lite/v5.json',
   background: '#ffffff',
   padding: 8,
@@ -74,7 +74,7 @@ function lineUnit(chart: LineChart) {
   } as const;
 }
 
-async function renderSvg(spec: TopLevelSpec): Promise<string> {
+export async function renderSvg(spec: TopLevelSpec): Promise<string> {
   const view = new View(parse(compile(spec).spec), { renderer: 'none' });
   const svg = await view.toSVG();
   view.finalize();

@@ -1,20 +1,9 @@
-/** report.html: one file, nothing loaded from outside, readable without scripts. */
+/** report.html of a run. */
 import { reportCharts } from './charts';
+import { escapeHtml, figures, formatNumber, page, table } from './page';
 import type { Measurement } from '../outer/events';
 import type { RunResult } from '../outer/result';
 import { thetaAfter, thetaBefore, type ReportedTheta, type RunReport } from './run-report';
-
-export function escapeHtml(text: string): string {
-  return text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;').replace(/"/g, '&quot;');
-}
-
-/** Four significant digits, without trailing noise. */
-export function formatNumber(value: number): string {
-  if (!Number.isFinite(value)) return String(value);
-  const magnitude = Math.abs(value);
-  if (magnitude !== 0 && (magnitude < 1e-3 || magnitude >= 1e6)) return value.toExponential(3);
-  return String(Number(value.toPrecision(4)));
-}
 
 /** `0.7712 ± 0.0034 (n = 5)`. */
 export function formatMeasurement(measurement: Measurement | undefined): string {
@@ -39,18 +28,6 @@ export function beforeAfterRows(before: ReportedTheta, after: ReportedTheta): [s
   }
   return rows;
 }
-
-const STYLE = `
-:root { color-scheme: light dark; --text: #1b1f24; --page: #fcfcfc; --line: #d5d9de; --soft: #5b6470; }
-@media (prefers-color-scheme: dark) { :root { --text: #e8eaed; --page: #16181b; --line: #3a3f45; --soft: #a0a8b2; } }
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--text); background: var(--page); max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-p.lead { color: var(--soft); margin-top: .2rem; }
-table { border-collapse: collapse; } th, td { border-bottom: 1px solid var(--line); padding: .35rem .9rem .35rem 0; text-align: left; font-variant-numeric: tabular-nums; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(28rem, 100%), 1fr)); gap: 1rem; }
-figure { margin: 0; } figcaption { font-weight: 600; margin-bottom: .3rem; } figure svg { max-width: 100%; height: auto; border-radius: 6px; }
-pre { overflow: auto; border: 1px solid var(--line); border-radius: 6px; padding: .8rem; font-size: .85rem; }
-`;
 
 /**
  * Mean and standard error of after − before. Both are measured from the same fresh starts, so the error is that of the
@@ -92,35 +69,18 @@ export async function renderReport(report: RunReport): Promise<string> {
     ['dropped pairs', String(dropped)],
     ['wall time', `${result.wallSeconds.toFixed(1)} s`],
   ];
-  const cells = (row: readonly string[], tag: string): string =>
-    `<tr>${row.map((cell) => `<${tag}>${escapeHtml(cell)}</${tag}>`).join('')}</tr>`;
-  const figures = charts
-    .map(({ title, svg }) => `<figure><figcaption>${escapeHtml(title)}</figcaption>${svg}</figure>`)
-    .join('\n');
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escapeHtml(report.title)} – Outerloop</title>
-<style>${STYLE}</style>
-</head>
-<body>
-<h1>${escapeHtml(report.title)}</h1>
-<p class="lead">${escapeHtml(verdict(result))}</p>
-<h2>Before and after</h2>
-<table><thead>${cells(['', 'before', 'after'], 'th')}</thead><tbody>${rows.map((row) => cells(row, 'td')).join('')}</tbody></table>
+  return page(
+    report.title,
+    verdict(result),
+    `<h2>Before and after</h2>
+${table(rows, ['', 'before', 'after'])}
 <h2>Pictures</h2>
-<div class="charts">
-${figures}
-</div>
+${figures(charts)}
 <h2>The run</h2>
-<table><tbody>${facts.map((row) => cells(row, 'td')).join('')}</tbody></table>
+${table(facts)}
 <h2>Run it again</h2>
 <pre>${escapeHtml(report.reproduce)}</pre>
 <h2>Settings</h2>
-<pre>${escapeHtml(JSON.stringify(report.config, null, 2))}</pre>
-</body>
-</html>
-`;
+<pre>${escapeHtml(JSON.stringify(report.config, null, 2))}</pre>`,
+  );
 }

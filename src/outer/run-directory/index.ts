@@ -3,6 +3,7 @@ export { chooseCheckpoint, listCheckpoints, readCheckpoint, type Checkpoint, typ
 export { writeJson, writeWhole } from './files';
 export { theseVersions, thisMachine, type Machine, type Versions } from './machine';
 export { readRunResult } from './read-result';
+export { readRecordedRun, type RecordedRun } from './recorded-run';
 export {
   checkFree,
   readEvaluations,
