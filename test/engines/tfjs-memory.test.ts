@@ -8,6 +8,16 @@ const SIZE = 6;
 const ALL = Int32Array.from({ length: SIZE }, (_, i) => i);
 const perturbation: Perturbation = { form: 'none', theta: Float64Array.of(0.9, -1) };
 
+/** Aborted from the n-th look on. */
+function abortedAt(n: number): AbortSignal {
+  let looks = 0;
+  return {
+    get aborted() {
+      return ++looks >= n;
+    },
+  } as AbortSignal;
+}
+
 describe.each(ENGINES.filter(({ name }) => name.startsWith('tfjs')))('$name', ({ open }) => {
   test('a table lies on the device once for all programs, until the last one goes', async () => {
     const engine = (await open()) as TfjsEngine;
@@ -53,15 +63,6 @@ describe.each(ENGINES.filter(({ name }) => name.startsWith('tfjs')))('$name', ({
     await population.advance({ particles: ALL, perturbation, steps: 2 });
     const before = await population.save();
     const held = backend.numDataIds();
-    /** Aborted from the n-th look on. */
-    const abortedAt = (n: number): AbortSignal => {
-      let looks = 0;
-      return {
-        get aborted() {
-          return ++looks >= n;
-        },
-      } as AbortSignal;
-    };
     // Three steps of the first group, one of the second.
     const window = population.advance({ particles: ALL, perturbation, steps: 3, signal: abortedAt(5) });
     await expect(window).rejects.toThrow(
@@ -74,5 +75,42 @@ describe.each(ENGINES.filter(({ name }) => name.startsWith('tfjs')))('$name', ({
     expect(backend.numDataIds()).toBe(held);
     await population.dispose();
     await program.dispose();
+  });
+
+  test('a reverse window, through or cancelled anywhere, leaves nothing on the device but the states', async () => {
+    const engine = (await open()) as TfjsEngine;
+    const { backend } = engine.device;
+    const start = backend.numDataIds();
+    const traced = networkLike();
+    const steps = 7;
+    const reverse = { mode: 'reverse', steps, windowLoss: 'mean', start: true } as const;
+    let memoryBytes = Number.MAX_SAFE_INTEGER;
+    for (const keeps of ['everything', 'states']) {
+      const program = await engine.compileDerivative(traced, reverse, { memoryBytes, workingSetBytes: 4 << 10 });
+      expect(program.reverse!.keeps).toBe(keeps);
+      expect(program.reverse!.atOnce).toBeLessThan(SIZE);
+      memoryBytes = program.reverse!.bytes - 1;
+      const population = await program.createPopulation({ size: SIZE, seed: 3 });
+      await population.reset({ particles: ALL, perturbation, workers: ALL, episodes: ALL });
+      const before = await population.save();
+      // With what is uploaded once.
+      await population.differentiate({ particles: ALL.slice(0, 1), perturbation, steps });
+      await population.load(before);
+      await population.differentiate({ particles: ALL, perturbation, steps });
+      await population.load(before);
+      const held = backend.numDataIds();
+      // Seven steps forward and seven back, those between run twice where only states are kept.
+      for (const look of [1, 4, 7, 8, 12, 14, 16]) {
+        const window = population.differentiate({ particles: ALL, perturbation, steps, signal: abortedAt(look) });
+        await expect(window).rejects.toThrow(/^differentiate was cancelled after \d of 7 inner steps/);
+        expect(backend.numDataIds()).toBe(held);
+        expect(await population.save()).toEqual(before);
+      }
+      await population.differentiate({ particles: ALL, perturbation, steps });
+      expect(backend.numDataIds()).toBe(held);
+      await population.dispose();
+      await program.dispose();
+      expect(backend.numDataIds()).toBe(start);
+    }
   });
 });

@@ -56,7 +56,7 @@ function nodeRow(name: string, packageName: string, gpu: boolean): EngineRow {
     name,
     description: gpu ? 'TensorFlow on a CUDA device, through Node' : "TensorFlow's own CPU kernels, through Node",
     chosenBy: ['auto', 'tfjs'],
-    async open(load) {
+    async open(load, options) {
       await loadBackend(name, packageName, load);
       if (!('tensorflow' in tf.engine().registryFactory)) {
         throw new EngineUnavailableError(
@@ -65,7 +65,7 @@ function nodeRow(name: string, packageName: string, gpu: boolean): EngineRow {
           `Install ${packageName} next to @tensorflow/tfjs, in the same version (${tf.version.tfjs}).`,
         );
       }
-      const engine = await openBackend(name, 'tensorflow');
+      const engine = await openBackend(name, 'tensorflow', options);
       if (gpu && (engine.device.backend as unknown as NodeBackend).isUsingGpuDevice !== true) {
         throw new EngineUnavailableError(
           name,
@@ -78,9 +78,9 @@ function nodeRow(name: string, packageName: string, gpu: boolean): EngineRow {
   };
 }
 
-async function openBackend(name: string, backendName: string): Promise<TfjsEngine> {
+async function openBackend(name: string, backendName: string, { memoryBytes }: EngineOptions): Promise<TfjsEngine> {
   try {
-    return await TfjsEngine.open(name, backendName);
+    return await TfjsEngine.open(name, backendName, memoryBytes === undefined ? {} : { memoryBytes });
   } catch (error) {
     throw new EngineUnavailableError(name, messageOf(error), 'Choose another engine.');
   }
@@ -100,16 +100,16 @@ export const ENGINE_TABLE: readonly EngineRow[] = [
     name: 'tfjs:wasm',
     description: 'TensorFlow.js in WebAssembly, one core',
     chosenBy: ['auto', 'tfjs'],
-    async open() {
+    async open(_load, options) {
       await loadBackend('tfjs:wasm', '@tensorflow/tfjs-backend-wasm', () => import('@tensorflow/tfjs-backend-wasm'));
-      return openBackend('tfjs:wasm', 'wasm');
+      return openBackend('tfjs:wasm', 'wasm', options);
     },
   },
   {
     name: 'tfjs:cpu',
     description: 'TensorFlow.js in plain JavaScript, one core',
     chosenBy: ['auto', 'tfjs'],
-    open: () => openBackend('tfjs:cpu', 'cpu'),
+    open: (_load, options) => openBackend('tfjs:cpu', 'cpu', options),
   },
   {
     name: 'reference',

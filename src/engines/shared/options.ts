@@ -5,7 +5,8 @@ import { ConfigurationError } from '../../contracts';
 export interface EngineLimits {
   /**
    * Bytes of particle state and working memory that a population should stay within; where it would not, an engine that can
-   * runs its particles in chunks. Absent: what the engine thinks fit. tfjs engines run in groups as they always do.
+   * runs its particles in chunks. Absent: what the engine thinks fit. On tfjs engines it bounds what reverse windows keep;
+   * forward windows run in groups as they always do.
    */
   readonly memoryBytes?: number;
   /** Threads that windows run on, at least 1. Absent: what the engine thinks fit; engines of one thread ignore it. */

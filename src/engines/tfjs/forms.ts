@@ -27,6 +27,12 @@ export interface BackendForms {
   readonly workingSetBytes: number;
 }
 
+/**
+ * Bytes that reverse windows may hold at once where no bound is given. One number for all machines, so that the same run
+ * forms the same groups everywhere; a heap of WebAssembly can be four times as large.
+ */
+export const REVERSE_BYTES = 2 ** 30;
+
 const FORMS: Readonly<Record<string, BackendForms>> = {
   cpu: { viewsFromFlops: Infinity, collapseRows: true, workingSetBytes: 8 * 2 ** 20 },
   wasm: { viewsFromFlops: 12_000, collapseRows: true, workingSetBytes: 8 * 2 ** 20 },

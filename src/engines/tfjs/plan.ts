@@ -174,6 +174,8 @@ export class Plan {
   readonly outputs: readonly OutputType[];
   /** Most bytes that one window holds at once, inputs not counted. */
   readonly peakBytes: number;
+  /** Those of them that it holds from its start to its end, whatever runs. */
+  readonly standingBytes: number;
   private readonly lowering: Lowering;
   private readonly inputs: readonly Value[] = [];
   private readonly results: readonly Value[];
@@ -215,12 +217,24 @@ export class Plan {
     const keep = new Set(this.results.map(({ buffer }) => buffer));
     this.stages = [STAGES.fixed, STAGES.window, STAGES.step].map((stage) => schedule(l, stage, keep));
     this.stepBuffers = [...l.buffers.keys()].filter((buffer) => l.buffers[buffer].stage === STAGES.step);
-    this.peakBytes = this.measurePeak();
+    ({ peakBytes: this.peakBytes, standingBytes: this.standingBytes } = this.measure());
   }
 
   /** Labels of the instructions of a step, for tests and the bench. */
   get stepLabels(): readonly string[] {
     return this.stages[STAGES.step].map(({ instruction }) => instruction.label);
+  }
+
+  /** Bytes that each run makes for outputs, by output: 0 for one that is an input, stands all window long, or came before. */
+  outputBytes(): number[] {
+    const { buffers } = this.lowering;
+    const seen = new Set<number>();
+    return this.results.map(({ buffer }) => {
+      const { external, stage, bytes } = buffers[buffer];
+      const fresh = !external && stage === STAGES.step && !seen.has(buffer);
+      seen.add(buffer);
+      return fresh ? bytes : 0;
+    });
   }
 
   /** Starts a window; the inputs stay the caller's. */
@@ -286,17 +300,19 @@ export class Plan {
     });
   }
 
-  private measurePeak(): number {
+  private measure(): { readonly peakBytes: number; readonly standingBytes: number } {
     const { buffers } = this.lowering;
     let held = 0;
-    let peak = 0;
-    for (const stage of this.stages) {
-      for (const { instruction, frees } of stage) {
+    let standingBytes = 0;
+    let peakBytes = 0;
+    this.stages.forEach((scheduled, stage) => {
+      if (stage === STAGES.step) standingBytes = held;
+      for (const { instruction, frees } of scheduled) {
         held += buffers[instruction.output].bytes;
-        peak = Math.max(peak, held);
+        peakBytes = Math.max(peakBytes, held);
         for (const buffer of frees) held -= buffers[buffer].bytes;
       }
-    }
-    return peak;
+    });
+    return { peakBytes, standingBytes };
   }
 }

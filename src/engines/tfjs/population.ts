@@ -10,6 +10,7 @@ import {
   type ResetRequest,
   type WindowResult,
 } from '../../contracts';
+import { sumsSize } from '../../graph/program';
 import { checkSignal } from '../shared/cancel';
 import { Drawer } from '../shared/draws';
 import { bundleArray, checkCopy, checkSteps, ParticleTable } from '../shared/particles';
@@ -19,8 +20,9 @@ import { deviceType, hostArray, type DataId } from './device';
 import type { OutputType, Plan } from './plan';
 import type { TfjsProgram } from './program';
 import { mergeRows, takeRows, zeroRows } from './rows';
+import { RowSums } from './sums';
 
-interface Group {
+export interface Group {
   /** First particle. */
   readonly first: number;
   readonly size: number;
@@ -29,7 +31,7 @@ interface Group {
 }
 
 /** The particles of a request that lie in one group. */
-interface Members {
+export interface Members {
   readonly group: Group;
   /** Positions in the request, in the order of the particles. */
   readonly positions: Int32Array;
@@ -43,21 +45,35 @@ interface Change {
   readonly state: DataId[];
 }
 
-type WindowRequest = ParticleSelection & { readonly steps: number };
+export type WindowRequest = ParticleSelection & { readonly steps: number };
+
+/** What a window has computed for the particles of one group. */
+export interface Ran {
+  /** The members' state after it. */
+  readonly state: DataId[];
+  /** Loss and metrics of every step: [steps][1 + metrics][members]. */
+  readonly scalars: readonly Float64Array[][];
+  /** A row of derivatives each, where the window gives them. */
+  readonly derivatives?: Float64Array;
+}
+
+type Run = (members: Members, request: WindowRequest, thetas: Float64Array) => Promise<Ran>;
 
 export class TfjsPopulation implements Population {
-  private readonly table: ParticleTable;
+  protected readonly table: ParticleTable;
+  protected readonly breather = new Breather();
   private readonly groups: Group[];
-  private readonly leaves: readonly OutputType[];
-  private readonly breather = new Breather();
+  protected readonly leaves: readonly OutputType[];
 
+  /** @param atOnce particles that a group has at most, beside what the program says */
   constructor(
-    private readonly program: TfjsProgram,
+    protected readonly program: TfjsProgram,
     readonly size: number,
     private readonly seed: number,
+    atOnce = Infinity,
   ) {
     this.table = new ParticleTable(size);
-    const groupSize = Math.min(program.groupSize('step'), program.groupSize('init'));
+    const groupSize = Math.min(program.groupSize('step'), program.groupSize('init'), atOnce);
     const count = Math.ceil(size / groupSize);
     // Groups of nearly equal size, so that few plans serve them all, each from an even particle on: pairs stay together.
     const start = (i: number): number => (i === count ? size : 2 * Math.floor((i * size) / count / 2));
@@ -97,38 +113,50 @@ export class TfjsPopulation implements Population {
   }
 
   advance(request: WindowRequest): Promise<WindowResult> {
-    return this.program.sequence.run(async () => {
-      const { particles, steps } = request;
-      this.table.check('advance', particles, true);
-      checkSteps(steps);
-      const { metrics } = this.program;
-      const thetas = thetaRows(request.perturbation, particles.length, this.program.theta.size);
-      const lastLoss = new Float64Array(particles.length);
-      const sums = ['', ...metrics].map(() => new Float64Array(particles.length));
-      const changes: Change[] = [];
-      await this.orDiscard(changes, async () => {
-        for (const members of this.members(particles)) {
-          const { state, scalars } = await this.runWindow(members, request, thetas);
-          changes.push({ members, state });
-          const { positions } = members;
-          for (const step of scalars) {
-            for (const [k, values] of step.entries()) {
-              const sum = sums[k];
-              for (let i = 0; i < positions.length; i++) sum[positions[i]] += values[i];
-            }
+    const width = sumsSize(this.program.traced);
+    return this.program.sequence.run(() =>
+      this.window('advance', request, width, (...given) => this.runForward(...given)),
+    );
+  }
+
+  /** @param width of a row of derivatives, 0 for none */
+  protected async window(call: string, request: WindowRequest, width: number, run: Run): Promise<WindowResult> {
+    const { particles, steps } = request;
+    this.table.check(call, particles, true);
+    checkSteps(steps);
+    const { metrics } = this.program;
+    const thetas = thetaRows(request.perturbation, particles.length, this.program.theta.size);
+    const lastLoss = new Float64Array(particles.length);
+    const sums = ['', ...metrics].map(() => new Float64Array(particles.length));
+    const derivatives = new Float64Array(particles.length * width);
+    const changes: Change[] = [];
+    await this.orDiscard(changes, async () => {
+      for (const members of this.members(particles)) {
+        const { state, scalars, derivatives: rows } = await run(members, request, thetas);
+        changes.push({ members, state });
+        const { positions } = members;
+        for (const step of scalars) {
+          for (const [k, values] of step.entries()) {
+            const sum = sums[k];
+            for (let i = 0; i < positions.length; i++) sum[positions[i]] += values[i];
           }
-          scalars.at(-1)?.[0].forEach((loss, i) => (lastLoss[positions[i]] = loss));
         }
-      });
-      // Every group is through: from here on nothing can fail or be cancelled.
-      for (const { members, state } of changes) this.replace(members, state);
-      for (const particle of particles) this.table.t[particle] += steps;
-      return {
-        lossSum: sums[0],
-        lastLoss,
-        metricSums: Object.fromEntries(metrics.map((name, k) => [name, sums[k + 1]])),
-      };
+        scalars.at(-1)?.[0].forEach((loss, i) => (lastLoss[positions[i]] = loss));
+        if (rows === undefined) continue;
+        positions.forEach((position, i) => {
+          derivatives.set(rows.subarray(i * width, (i + 1) * width), position * width);
+        });
+      }
     });
+    // Every group is through: from here on nothing can fail or be cancelled.
+    for (const { members, state } of changes) this.replace(members, state);
+    for (const particle of particles) this.table.t[particle] += steps;
+    return {
+      lossSum: sums[0],
+      lastLoss,
+      metricSums: Object.fromEntries(metrics.map((name, k) => [name, sums[k + 1]])),
+      ...(width === 0 ? {} : { derivatives }),
+    };
   }
 
   copy(from: Int32Array, to: Int32Array): Promise<void> {
@@ -231,18 +259,23 @@ export class TfjsPopulation implements Population {
     });
   }
 
-  /** The members' state after the window, and loss and metrics of every step: [steps][1 + metrics][members]. */
-  private async runWindow(
+  private async runForward(
     members: Members,
     { particles, steps, signal }: WindowRequest,
     thetas: Float64Array,
-  ): Promise<{ readonly state: DataId[]; readonly scalars: Float64Array[][] }> {
-    const { group, positions, rows } = members;
+  ): Promise<Ran> {
+    const { group, positions } = members;
+    const { device, metrics, traced } = this.program;
     const { drawer, t } = this.drawer(particles, positions);
     const plan = this.program.plan('step', positions.length);
-    const whole = rows.length === group.size;
-    let state = whole ? group.state! : this.take(group, rows);
+    const scalarsEnd = this.leaves.length + 1 + metrics.length;
+    let state = this.isWhole(members) ? group.state! : this.take(group, members.rows);
     const scalars: DataId[][] = [];
+    const sums = new RowSums(
+      device,
+      positions.length,
+      (traced.sums ?? []).map(({ shape }) => shape),
+    );
     const given = this.writeTheta(thetas, positions);
     try {
       plan.begin(given, drawer);
@@ -252,21 +285,21 @@ export class TfjsPopulation implements Population {
         // The group's own arrays stay until the window is through.
         if (state !== group.state) this.release(state);
         state = outputs.slice(0, this.leaves.length);
-        scalars.push(outputs.slice(this.leaves.length));
+        scalars.push(outputs.slice(this.leaves.length, scalarsEnd));
+        sums.add(outputs.slice(scalarsEnd));
         for (let i = 0; i < t.length; i++) t[i] += 1;
         await this.breather.breathe();
       }
     } catch (error) {
       if (state !== group.state) this.release(state);
       scalars.forEach((outputs) => this.release(outputs));
+      sums.dispose();
       throw error;
     } finally {
       plan.end();
       this.release(given);
     }
-    const values: Float64Array[][] = [];
-    for (const outputs of scalars) values.push(await this.read(outputs));
-    return { state, scalars: values };
+    return { state, scalars: await this.readAll(scalars), derivatives: await sums.take() };
   }
 
   /** Runs `work`, which collects changes; frees them all if it fails. */
@@ -279,7 +312,11 @@ export class TfjsPopulation implements Population {
     }
   }
 
-  private stepWith(plan: Plan, state: readonly DataId[], t: Int32Array): DataId[] {
+  protected isWhole({ group, rows }: Members): boolean {
+    return rows.length === group.size;
+  }
+
+  protected stepWith(plan: Plan, state: readonly DataId[], t: Int32Array): DataId[] {
     const { backend } = this.program.device;
     const phase = backend.write(t.slice(), [t.length], 'int32');
     try {
@@ -307,7 +344,7 @@ export class TfjsPopulation implements Population {
   }
 
   /** θ's leaves of the given rows, [positions, …] each, rounded to float32. */
-  private writeTheta(thetas: Float64Array, positions: Int32Array): DataId[] {
+  protected writeTheta(thetas: Float64Array, positions: Int32Array): DataId[] {
     const { size: dim, leaves } = this.program.theta;
     return leaves.map(({ offset, size, shape }) => {
       const data = new Float32Array(positions.length * size);
@@ -318,11 +355,18 @@ export class TfjsPopulation implements Population {
     });
   }
 
-  private drawer(particles: Int32Array, positions: Int32Array): { readonly drawer: Drawer; readonly t: Int32Array } {
+  protected drawer(particles: Int32Array, positions: Int32Array): { readonly drawer: Drawer; readonly t: Int32Array } {
     const column = (of: Int32Array): Int32Array => positions.map((position) => of[particles[position]]);
     const t = column(this.table.t);
     const context = { seed: this.seed, workers: column(this.table.workers), episodes: column(this.table.episodes), t };
     return { drawer: new Drawer(context), t };
+  }
+
+  /** Reads and frees, run by run. */
+  protected async readAll(runs: readonly (readonly DataId[])[]): Promise<Float64Array[][]> {
+    const values: Float64Array[][] = [];
+    for (const outputs of runs) values.push(await this.read(outputs));
+    return values;
   }
 
   /** Reads and frees. */
@@ -334,16 +378,17 @@ export class TfjsPopulation implements Population {
     return values;
   }
 
-  private take(group: Group, rows: Int32Array): DataId[] {
+  protected take(group: Group, rows: Int32Array): DataId[] {
     const { device } = this.program;
     return this.leaves.map((type, leaf) => takeRows(device, group.state![leaf], group.size, type, rows));
   }
 
   /** Puts fresh states (which the call takes over) in the places of the members. */
-  private replace({ group, rows }: Members, fresh: DataId[]): void {
+  private replace(members: Members, fresh: DataId[]): void {
     const { device } = this.program;
+    const { group, rows } = members;
     const old = group.state;
-    if (rows.length === group.size) {
+    if (this.isWhole(members)) {
       group.state = fresh;
     } else {
       const base = old ?? this.leaves.map((type) => zeroRows(device, group.size, type));
@@ -354,7 +399,7 @@ export class TfjsPopulation implements Population {
     this.release(old ?? []);
   }
 
-  private release(dataIds: readonly DataId[]): void {
+  protected release(dataIds: readonly DataId[]): void {
     for (const dataId of dataIds) this.program.device.backend.disposeData(dataId);
   }
 

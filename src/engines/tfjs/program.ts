@@ -8,6 +8,7 @@ import {
   type ThetaLayout,
 } from '../../contracts';
 import type { Graph } from '../../graph/ir';
+import type { ReverseProblem } from '../../graph/derive';
 import type { TracedProblem } from '../../graph/program';
 import { differentiateProgram } from '../shared/derivative';
 import type { GraphEngine } from '../shared/engine';
@@ -18,10 +19,21 @@ import { backendForms } from './forms';
 import { GraphAnalysis, Plan, SharedValues } from './plan';
 import { TfjsPopulation } from './population';
 
-export type GraphName = 'init' | 'step' | 'finish';
+const GRAPH_NAMES = ['init', 'step', 'finish', 'record', 'backFrom', 'start'] as const;
+/** Those of a traced problem, and those of its reverse windows (`ReverseProblem`). All take the leaves of θ first. */
+export type GraphName = (typeof GRAPH_NAMES)[number];
 
-/** Plans that are kept, least recently used first out: a plan is made in milliseconds. */
-const KEPT_PLANS = 12;
+/** Plans of a graph that are kept, least recently used first out: a plan is made in milliseconds. */
+const KEPT_PLANS = 4;
+
+export interface ProgramOptions {
+  /** Bytes that one call may hold at once beside the states. Default: what suits the backend. */
+  readonly workingSetBytes?: number;
+  /** Graphs of reverse windows. */
+  readonly reverse?: ReverseGraphs;
+}
+
+export type ReverseGraphs = Pick<ReverseProblem, 'record' | 'backFrom' | 'start'>;
 
 /** The graphs of one problem, lowered when they are needed for as many particles as are needed. */
 export class TfjsProgram implements UnrollProgram {
@@ -35,22 +47,31 @@ export class TfjsProgram implements UnrollProgram {
   private readonly shared = new Map<GraphName, SharedValues>();
   private readonly plans = new Map<string, Plan>();
   private readonly groupSizes = new Map<GraphName, number>();
+  private readonly graphs: Readonly<Partial<Record<GraphName, Graph>>>;
+  private readonly workingSetBytes: number;
 
   constructor(
     private readonly owner: GraphEngine,
     readonly device: Device,
     readonly traced: TracedProblem,
-    private readonly workingSetBytes: number = backendForms(device).workingSetBytes,
+    { workingSetBytes = backendForms(device).workingSetBytes, reverse }: ProgramOptions = {},
   ) {
     this.engine = owner.name;
     this.problem = traced.problem;
     this.theta = traced.theta;
     this.metrics = traced.metrics;
     this.finishes = traced.finishes;
+    this.workingSetBytes = workingSetBytes;
+    const { init, step, finish } = traced;
+    this.graphs = { init, step, ...(finish === undefined ? {} : { finish }), ...reverse };
     // Lowers every graph once, so that an op that the backend lacks is known before anything runs.
-    for (const name of ['init', 'step', 'finish'] as const) {
-      if (this.graph(name) !== undefined) this.groupSizes.set(name, this.measureGroup(name));
+    for (const name of GRAPH_NAMES) {
+      if (this.has(name)) this.groupSizes.set(name, this.measureGroup(name));
     }
+  }
+
+  has(name: GraphName): boolean {
+    return this.graphs[name] !== undefined;
   }
 
   /** How many particles run together in one call of a graph. */
@@ -65,7 +86,7 @@ export class TfjsProgram implements UnrollProgram {
     this.plans.delete(key);
     this.plans.set(key, plan);
     for (const [oldest, old] of this.plans) {
-      if (this.plans.size <= KEPT_PLANS) break;
+      if (this.plans.size <= KEPT_PLANS * this.groupSizes.size) break;
       old.dispose();
       this.plans.delete(oldest);
     }
@@ -94,12 +115,9 @@ export class TfjsProgram implements UnrollProgram {
     });
   }
 
-  private graph(name: GraphName): Graph | undefined {
-    return this.traced[name];
-  }
-
-  private makePlan(name: GraphName, particles: number): Plan {
-    const graph = this.graph(name);
+  /** A plan of its own, not kept: to be measured. */
+  makePlan(name: GraphName, particles: number): Plan {
+    const graph = this.graphs[name];
     if (graph === undefined) throw new EngineError(`problem "${this.problem.name}" has no ${name}.`);
     let shared = this.shared.get(name);
     if (shared === undefined) {
