@@ -1,23 +1,27 @@
 /** Gradient estimators and outer optimizers by name. A new one is a file and a line here. */
 import type { Registrar } from '../src/contracts';
+import { bpttOptions, createBptt } from './estimators/bptt';
 import { createFullEs, fullEsOptions } from './estimators/full-es';
 import { createGpes, gpesOptions } from './estimators/gpes';
 import { createGridSearch, gridSearchOptions } from './estimators/grid-search';
 import { createNres, nresOptions } from './estimators/nres';
 import { createPes, pesOptions } from './estimators/pes';
 import { createRandomSearch, randomSearchOptions } from './estimators/random-search';
+import { createTbptt, tbpttOptions } from './estimators/tbptt';
 import { createTruncatedEs, truncatedEsOptions } from './estimators/truncated-es';
 import { adamOptions, createAdam } from './optimizers/adam';
 import { createMomentum, momentumOptions } from './optimizers/momentum';
 import { createRmsprop, rmspropOptions } from './optimizers/rmsprop';
 import { createSgd, sgdOptions } from './optimizers/sgd';
 
+export { bptt, type BpttOptions } from './estimators/bptt';
 export { fullEs, type FullEsOptions } from './estimators/full-es';
 export { gpes, type GpesOptions } from './estimators/gpes';
 export { gridSearch, type GridSearchOptions } from './estimators/grid-search';
 export { nres, type NresOptions } from './estimators/nres';
 export { pes, type PesOptions } from './estimators/pes';
 export { randomSearch, type RandomSearchOptions } from './estimators/random-search';
+export { tbptt, type TbpttOptions } from './estimators/tbptt';
 export { truncatedEs, type TruncatedEsOptions } from './estimators/truncated-es';
 export { adam, type AdamOptions } from './optimizers/adam';
 export { momentum, type MomentumOptions } from './optimizers/momentum';
@@ -50,6 +54,16 @@ export function registerMetaTrainers({ estimator, outerOptimizer }: Registrar): 
     description: 'Noise-reuse ES: one noise an episode, unbiased, least variance',
     options: nresOptions,
     create: createNres,
+  });
+  estimator('tbptt', {
+    description: 'truncated backpropagation through time: the gradient within windows, biased',
+    options: tbpttOptions,
+    create: createTbptt,
+  });
+  estimator('bptt', {
+    description: 'backpropagation through whole episodes: the exact gradient, one update an episode',
+    options: bpttOptions,
+    create: createBptt,
   });
   estimator('random-search', {
     description: 'base line without gradients: uniform candidates in a box of θ, the best stays',

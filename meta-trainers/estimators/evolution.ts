@@ -12,14 +12,12 @@ import type {
   WindowResult,
 } from '../../src/contracts';
 import { ConfigurationError, ShapeError } from '../../src/contracts/errors';
-import { notDividing } from '../../src/contracts/options';
 import { settingsOf } from '../options';
 import { iterationSchedule, scheduleSchema } from '../schedules';
+import { checkFinite, checkWindow, count, episodeOptions, mean } from './episodes';
 import { workerOffsets } from './offsets';
 import { pairDifferences, SHAPINGS } from './shaping';
 import { Workers } from './workers';
-
-const count = z.number().int().min(1);
 
 /** Options that every evolutionary estimator takes. */
 export const commonOptions = {
@@ -36,12 +34,7 @@ export const commonOptions = {
 /** Options of those that update θ every W inner steps. */
 export const windowOptions = {
   ...commonOptions,
-  /** W: inner steps of a truncation window; divides the horizon. */
-  window: count,
-  /** All workers start at inner step 0. */
-  lockstep: z.boolean().default(false),
-  /** How step-unlocked workers are spread over {0, W, …, T−W}. */
-  offsets: z.enum(['stratified', 'independent']).default('stratified'),
+  ...episodeOptions,
 };
 
 export type WindowOptions = z.output<z.ZodObject<typeof windowOptions>>;
@@ -156,18 +149,9 @@ export class EvolutionStrategy implements GradientEstimator<Workers> {
     const { horizon } = program.problem;
     const { scored, name } = this.variant;
     const finite = Number.isFinite(horizon);
-    if (!finite && scored === 'horizon') {
-      throw new ConfigurationError(
-        'horizon',
-        `a number of steps for ${name}`,
-        String(horizon),
-        'Use an estimator of windows.',
-      );
-    }
+    if (scored === 'horizon') checkFinite(horizon, name);
     const window = this.options.window ?? horizon;
-    if (finite && horizon % window !== 0) {
-      throw notDividing('estimator.window', window, horizon);
-    }
+    checkWindow(window, horizon);
     const noisePeriod = this.variant.noisePeriod(horizon, window);
     if (Number.isFinite(noisePeriod) && noisePeriod % window !== 0) {
       const near = window * Math.max(1, Math.round(noisePeriod / window));
@@ -230,11 +214,4 @@ function metricMeans(result: WindowResult, workers: Int32Array, steps: number): 
       mean(Float64Array.from(workers, (w) => (sums[2 * w] + sums[2 * w + 1]) / (2 * steps))),
     ]),
   );
-}
-
-/** NaN if there are none. */
-function mean(values: Float64Array): number {
-  let sum = 0;
-  for (let i = 0; i < values.length; i++) sum += values[i];
-  return sum / values.length;
 }

@@ -1,24 +1,25 @@
 /**
- * The workers of an evolutionary estimator: where each is in its episode, what noise it runs with, and how it enters
- * an episode. Pair p is worker p; its particles are 2p (+) and 2p+1 (−), and 2N+p where a mean state is kept.
+ * The workers of an evolutionary estimator: what noise each runs with beside where it is in its episode. Pair p is worker
+ * p; its particles are 2p (+) and 2p+1 (−), and 2N+p where a mean state is kept.
  */
 import type {
   ArrayBundle,
-  EstimatorPopulation,
+  DerivativeResult,
+  Differentiation,
   NamedArray,
+  ParticleSelection,
   Perturbation,
   Population,
   UnrollProgram,
   WindowResult,
 } from '../../src/contracts';
-import { CheckpointError } from '../../src/contracts/errors';
+import { OuterloopError } from '../../src/contracts/errors';
 import { noiseKey } from '../../src/random/keys';
+import { DerivativeParticles } from './derivative-particles';
+import { chosen, EpisodeWorkers, readArray, type EpisodePlan, type EpisodeSetting } from './episodes';
 
-export interface WorkersOptions {
+export interface WorkersOptions extends Omit<EpisodePlan, 'workers'> {
   readonly pairs: number;
-  readonly seed: number;
-  /** Inner steps of an episode; may be Infinity. */
-  readonly horizon: number;
   /** Inner steps that one chunk of noise lasts; at least the horizon for one chunk an episode. */
   readonly noisePeriod: number;
   /**
@@ -26,52 +27,42 @@ export interface WorkersOptions {
    * third particle, which runs with unperturbed θ (truncated ES).
    */
   readonly states: 'own' | 'mean';
-  /** First inner step of each worker's first scored window. */
-  readonly offsets: Int32Array;
 }
 
-/** θ and σ that a call runs with, and what cancels it: the workers are then good for `load` and `dispose` only. */
-export interface Setting {
-  readonly theta: Float64Array;
+/** θ and σ that a call runs with. */
+export interface Setting extends EpisodeSetting {
   readonly sigma: number;
-  readonly signal?: AbortSignal;
 }
 
 /** Noise vectors fetched at once stay below this many numbers. */
 const NOISE_BUFFER = 1 << 22;
 
-const particlePrefix = 'particles.';
-
-export class Workers implements EstimatorPopulation {
-  /** Episode of each worker; −1 before the first. */
-  readonly episodes: Int32Array;
-  /** Inner step within the episode of each worker. At the horizon: the episode is over. */
-  readonly phases: Int32Array;
+export class Workers extends EpisodeWorkers<Setting> {
   /**
    * ξ of each pair, Σ over the episode's chunks of noise/σ, row-major [pairs × θ size]. float32: its rounding (6e-8 a
    * chunk) is far below the noise that it is made of, and it is the largest part of a checkpoint. Absent where one chunk
    * is all there is to a window's gradient: it is regenerated from its key.
    */
   readonly scores?: Float32Array;
+  protected readonly entering: number;
   /** Chunk of noise that each worker runs with; −1 before the episode's first step. */
   private readonly chunks: Int32Array;
   private readonly keys: Uint32Array;
-  private readonly all: Int32Array;
   /** What requests of all workers have in common. */
   private readonly wholes: Readonly<Record<ParticleGroup, Int32Array>>;
   private readonly signs: Int8Array;
 
   private constructor(
-    readonly program: UnrollProgram,
-    private readonly population: Population,
+    program: UnrollProgram,
+    population: Population,
     readonly options: WorkersOptions,
+    private readonly derivatives?: DerivativeParticles,
   ) {
     const { pairs } = options;
-    this.episodes = new Int32Array(pairs).fill(-1);
-    this.phases = new Int32Array(pairs);
+    super(program, population, { ...options, workers: pairs });
+    this.entering = options.states === 'mean' ? 1 : 2;
     this.chunks = new Int32Array(pairs).fill(-1);
     this.keys = new Uint32Array(2 * pairs);
-    this.all = Int32Array.from({ length: pairs }, (_, i) => i);
     this.wholes = {
       pairs: particlesOf(this.all, 'pairs', pairs),
       mean: particlesOf(this.all, 'mean', pairs),
@@ -84,31 +75,19 @@ export class Workers implements EstimatorPopulation {
     }
   }
 
-  static async create(program: UnrollProgram, options: WorkersOptions): Promise<Workers> {
-    const size = (options.states === 'mean' ? 3 : 2) * options.pairs;
-    return new Workers(program, await program.createPopulation({ size, seed: options.seed }), options);
-  }
-
-  /** Starts the episodes of workers that are new or at the horizon. Returns the particle-steps run unscored. */
-  async begin(setting: Setting): Promise<number> {
-    const { horizon, offsets } = this.options;
-    const { episodes, phases } = this;
-    const entering = chosen(this.all, (w) => episodes[w] < 0 || phases[w] === horizon);
-    if (entering.length === 0) return 0;
-    const targets = new Int32Array(entering.length);
-    for (let i = 0; i < targets.length; i++) targets[i] = episodes[entering[i]] < 0 ? offsets[entering[i]] : 0;
-    return this.enter(entering, targets, setting);
-  }
-
-  /** New episodes for workers with broken pairs, up to the phases they had. Returns the particle-steps run unscored. */
-  async reenter(workers: Int32Array, setting: Setting): Promise<number> {
-    // At the horizon the next estimate starts a new episode anyway.
-    const within = workers.filter((w) => this.phases[w] !== this.options.horizon);
-    return this.enter(
-      within,
-      within.map((w) => this.phases[w]),
-      setting,
-    );
+  /** @param differentiation what `differentiate` gives; disposed of with the workers */
+  static async create(
+    program: UnrollProgram,
+    options: WorkersOptions,
+    differentiation?: Differentiation,
+  ): Promise<Workers> {
+    const { pairs, seed, states } = options;
+    const size = (states === 'mean' ? 3 : 2) * pairs;
+    if (differentiation === undefined) {
+      return new Workers(program, await program.createPopulation({ size, seed }), options);
+    }
+    const derivatives = await DerivativeParticles.create(program, differentiation, { size, seed });
+    return new Workers(program, derivatives.population, options, derivatives);
   }
 
   /**
@@ -127,6 +106,16 @@ export class Workers implements EstimatorPopulation {
       total = total === undefined ? part : addWindows(total, part);
     }
     return total!;
+  }
+
+  /** `window` in one call, with derivatives: of workers that were made with a `Differentiation`. */
+  async differentiate(steps: number, setting: Setting): Promise<DerivativeResult> {
+    if (this.derivatives === undefined)
+      throw new OuterloopError('these workers were made without derivatives: a defect');
+    const request = await this.request(this.all, 'pairs', setting);
+    const result = await this.derivatives.population.differentiate({ ...request, steps });
+    this.moveOn(this.all, steps);
+    return result;
   }
 
   /**
@@ -161,91 +150,63 @@ export class Workers implements EstimatorPopulation {
     return this.scores === undefined ? 1 : this.chunks[worker] + 1;
   }
 
-  async save(): Promise<ArrayBundle> {
-    const { pairs, horizon } = this.options;
-    const bundle: Record<string, NamedArray> = {
-      episodes: { shape: [pairs], data: this.episodes.slice() },
-      phases: { shape: [pairs], data: this.phases.slice() },
-    };
-    // What a finished episode has left behind, nothing depends on.
-    if (this.phases.every((t, w) => t === horizon || this.episodes[w] < 0)) return bundle;
-    if (this.scores !== undefined) {
-      bundle.scores = { shape: [pairs, this.program.theta.size], data: this.scores.slice() };
-    }
-    for (const [name, array] of Object.entries(await this.population.save())) bundle[particlePrefix + name] = array;
-    return bundle;
+  protected override saveOwn(): Record<string, NamedArray> {
+    if (this.scores === undefined) return {};
+    return { scores: { shape: [this.options.pairs, this.program.theta.size], data: this.scores.slice() } };
   }
 
-  async load(bundle: ArrayBundle): Promise<void> {
-    const { pairs, horizon, noisePeriod } = this.options;
-    this.episodes.set(readArray(bundle, 'episodes', Int32Array, pairs));
-    this.phases.set(readArray(bundle, 'phases', Int32Array, pairs));
+  protected override loadOwn(bundle: ArrayBundle): void {
+    this.scores?.set(readArray(bundle, 'scores', Float32Array, this.scores.length));
+  }
+
+  override async load(bundle: ArrayBundle): Promise<void> {
+    await super.load(bundle);
     this.all.forEach((w) => {
       this.chunks[w] = -1;
       if (this.episodes[w] < 0 || this.phases[w] === 0) return;
       // The chunk of the last step that was run; the next one starts when its first step is.
-      this.chunks[w] = Math.floor((this.phases[w] - 1) / noisePeriod);
+      this.chunks[w] = Math.floor((this.phases[w] - 1) / this.options.noisePeriod);
       this.keys.set(noiseKey(this.options.seed, w, this.episodes[w], this.chunks[w]), 2 * w);
     });
-    if (this.phases.every((t, w) => t === horizon || this.episodes[w] < 0)) return;
-    if (this.scores !== undefined) {
-      this.scores.set(readArray(bundle, 'scores', Float32Array, pairs * this.program.theta.size));
-    }
-    await this.population.load(
-      Object.fromEntries(
-        Object.entries(bundle)
-          .filter(([name]) => name.startsWith(particlePrefix))
-          .map(([name, array]) => [name.slice(particlePrefix.length), array]),
-      ),
-    );
   }
 
-  async dispose(): Promise<void> {
-    await this.population.dispose();
+  override async dispose(): Promise<void> {
+    await super.dispose();
+    await this.derivatives?.program.dispose();
   }
 
-  /** Starts the next episode of each worker and runs it, unscored, to its target step. */
-  private async enter(workers: Int32Array, targets: Int32Array, setting: Setting): Promise<number> {
-    if (workers.length === 0) return 0;
+  protected async restart(workers: Int32Array, setting: Setting): Promise<void> {
     const size = this.program.theta.size;
     for (let i = 0; i < workers.length; i++) {
       const w = workers[i];
-      this.episodes[w]++;
-      this.phases[w] = 0;
       this.chunks[w] = -1;
       this.scores?.fill(0, w * size, (w + 1) * size);
     }
-    const group = this.options.states === 'mean' ? 'mean' : 'pairs';
-    await this.drawNoise(workers, setting.sigma);
-    const each = group === 'mean' ? 1 : 2;
+    const each = this.entering;
     const of = (values: Int32Array): Int32Array => {
       const out = new Int32Array(each * workers.length);
       for (let i = 0; i < out.length; i++) out[i] = values[workers[each === 1 ? i : i >>> 1]];
       return out;
     };
     await this.population.reset({
-      particles: this.particles(workers, group),
-      perturbation: this.perturbation(workers, group, setting),
+      ...(await this.request(workers, this.enteringGroup, setting)),
       workers: of(this.all),
       episodes: of(this.episodes),
-      signal: setting.signal,
     });
+  }
 
-    let steps = 0;
-    let t = 0;
-    for (;;) {
-      const reached = t;
-      const places = chosen(workers, (_, i) => targets[i] > reached, true);
-      const active = places.map((place) => workers[place]);
-      if (active.length === 0) return steps;
-      // One call as far as neither a worker arrives nor a chunk of noise that is in use ends.
-      const { noisePeriod } = this.options;
-      let next = group === 'mean' ? Infinity : (Math.floor(t / noisePeriod) + 1) * noisePeriod;
-      for (const place of places) next = Math.min(next, targets[place]);
-      await this.advance(active, group, next - t, setting);
-      steps += active.length * each * (next - t);
-      t = next;
-    }
+  protected advanceUnscored(workers: Int32Array, steps: number, setting: Setting): Promise<WindowResult> {
+    return this.advance(workers, this.enteringGroup, steps, setting);
+  }
+
+  /** Where a chunk of noise that is in use ends. */
+  protected nextChange(t: number): number {
+    const { noisePeriod, states } = this.options;
+    return states === 'mean' ? Infinity : (Math.floor(t / noisePeriod) + 1) * noisePeriod;
+  }
+
+  private get enteringGroup(): ParticleGroup {
+    return this.options.states === 'mean' ? 'mean' : 'pairs';
   }
 
   /** Advances workers that do not cross a chunk's end within `steps`. */
@@ -255,15 +216,23 @@ export class Workers implements EstimatorPopulation {
     steps: number,
     setting: Setting,
   ): Promise<WindowResult> {
+    const result = await this.population.advance({ ...(await this.request(workers, group, setting)), steps });
+    this.moveOn(workers, steps);
+    return result;
+  }
+
+  private moveOn(workers: Int32Array, steps: number): void {
+    for (let i = 0; i < workers.length; i++) this.phases[workers[i]] += steps;
+  }
+
+  /** Particles with the noise of their phase. */
+  private async request(workers: Int32Array, group: ParticleGroup, setting: Setting): Promise<ParticleSelection> {
     await this.drawNoise(workers, setting.sigma);
-    const result = await this.population.advance({
+    return {
       particles: this.particles(workers, group),
       perturbation: this.perturbation(workers, group, setting),
-      steps,
       signal: setting.signal,
-    });
-    for (let i = 0; i < workers.length; i++) this.phases[workers[i]] += steps;
-    return result;
+    };
   }
 
   /** Moves workers to the chunk of their phase; ξ takes in each chunk once, when it starts. */
@@ -325,16 +294,6 @@ function particlesOf(workers: Int32Array, group: ParticleGroup, pairs: number): 
   return particles;
 }
 
-/** Workers that meet a condition, or their places; much faster than a typed array's `filter`. */
-function chosen(workers: Int32Array, meets: (worker: number, place: number) => boolean, places = false): Int32Array {
-  const out = new Int32Array(workers.length);
-  let count = 0;
-  for (let i = 0; i < workers.length; i++) {
-    if (meets(workers[i], i)) out[count++] = places ? i : workers[i];
-  }
-  return out.slice(0, count);
-}
-
 function addWindows(a: WindowResult, b: WindowResult): WindowResult {
   const add = (x: Float64Array, y: Float64Array) => x.map((value, i) => value + y[i]);
   return {
@@ -344,21 +303,4 @@ function addWindows(a: WindowResult, b: WindowResult): WindowResult {
       Object.entries(a.metricSums).map(([name, sums]) => [name, add(sums, b.metricSums[name])]),
     ),
   };
-}
-
-function readArray<A extends Int32Array | Float32Array>(
-  bundle: ArrayBundle,
-  name: string,
-  type: new (length: number) => A,
-  length: number,
-): A {
-  const found = bundle[name] as NamedArray | undefined;
-  if (!(found?.data instanceof type) || found.data.length !== length) {
-    throw new CheckpointError(
-      `checkpoint array "${name}": expected ${length} numbers (${type.name}), got ${
-        found === undefined ? 'nothing' : `${found.data.length} (${found.data.constructor.name})`
-      }. It was written with other estimator settings or is damaged.`,
-    );
-  }
-  return found.data;
 }

@@ -12,7 +12,10 @@ export interface Estimate {
   readonly theta?: Float64Array;
   /** Mean per inner step of what is minimised, over valid pairs; NaN if there was none. */
   readonly meanLoss: number;
-  /** Inner steps of this estimate, both partners counted, without burn-in. */
+  /**
+   * Inner steps of this estimate, both partners counted, without burn-in: forward steps, whatever derivatives cost beside
+   * them.
+   */
   readonly innerSteps: number;
   /**
    * Those of them that are run one after another, however many particles run beside one another: W for estimators of
@@ -21,8 +24,9 @@ export interface Estimate {
   readonly sequentialSteps?: number;
   /** Unscored steps of this estimate (offsets, re-entry after a NaN). */
   readonly burnInSteps: number;
+  /** Pairs; workers, of estimators that have no pairs. */
   readonly validPairs: number;
-  /** Pairs that were left out because a loss was NaN or infinite. */
+  /** Those that were left out because a loss, or a worker's gradient, was NaN or infinite. */
   readonly droppedPairs: number;
   /** Means per inner step of the problem's metrics, over valid pairs. */
   readonly metrics: Readonly<Record<string, number>>;

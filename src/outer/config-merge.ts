@@ -9,6 +9,7 @@ export const NAMED_KEYS = ['task', 'optimizer', 'problem', 'data', 'estimator', 
 /** Flat words that stand for nested keys (conventions.md). */
 const ALIASES: Readonly<Record<string, string>> = {
   pairs: 'estimator.pairs',
+  workers: 'estimator.workers',
   sigma: 'estimator.sigma',
   window: 'estimator.window',
 };

@@ -77,7 +77,7 @@ export async function executeRun(options: RunOptions): Promise<RunResult> {
   };
   const missing = plan.estimator.needs.find((capability) => !opened.engine.capabilities.has(capability));
   if (missing !== undefined) {
-    const advice = `The estimator "${plan.estimator.name}" needs them: choose another engine or another estimator.`;
+    const advice = `The estimator "${plan.estimator.name}" needs them: choose another engine, or an evolutionary estimator such as nres.`;
     throw new CapabilityError(opened.engine.name, missing, advice);
   }
   emit({ type: 'phase', phase: 'compile' });

@@ -232,12 +232,14 @@ test('list names everything that a configuration may name', async () => {
     ]),
   );
   expect(Object.keys(listed.estimator)).toEqual([
+    'bptt',
     'full-es',
     'gpes',
     'grid-search',
     'nres',
     'pes',
     'random-search',
+    'tbptt',
     'truncated-es',
   ]);
   // Nothing is listed without a word on what it is.
@@ -429,6 +431,11 @@ export const plugin = definePlugin(({ problem }) => {
     ['folder that is a file', ['train', 'quadratic', '--out', 'a-file'], ['a-file']],
     ['folder that cannot be made', ['train', 'quadratic', '--out', join('a-file', 'x')], ['a-file']],
     ['resume of nothing', ['resume', 'nothing'], ['nothing holds no run']],
+    [
+      'gradient of an accuracy',
+      [...changed('estimator=tbptt', 'window=20', 'objective.metric=accuracy'), '--engine', 'reference'],
+      ['has no derivative', 'nres, pes, gpes, full-es or truncated-es'],
+    ],
     ['engine that cannot run', ['train', 'mnist-lr', '--engine', 'tfjs:node-gpu'], ['tfjs:node-gpu', 'npm install']],
     ['command', ['trian'], ['trian', 'train']],
     ['flag', ['train', 'quadratic', '--ouy', 'x'], ['--ouy']],

@@ -507,12 +507,14 @@ describe('registration', () => {
 
   it('names what the configuration calls them', () => {
     expect([...registered.keys()].sort()).toEqual([
+      'estimator bptt',
       'estimator full-es',
       'estimator gpes',
       'estimator grid-search',
       'estimator nres',
       'estimator pes',
       'estimator random-search',
+      'estimator tbptt',
       'estimator truncated-es',
       'outerOptimizer adam',
       'outerOptimizer momentum',

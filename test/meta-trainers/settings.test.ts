@@ -1,5 +1,5 @@
 import type { ConfigObject, GradientEstimator, OuterOptimizer } from '../../src/contracts';
-import { fullEs, gpes, gridSearch, nres, outer, pes, randomSearch, truncatedEs } from 'outerloop';
+import { bptt, fullEs, gpes, gridSearch, nres, outer, pes, randomSearch, tbptt, truncatedEs } from 'outerloop';
 
 const given = { pairs: 3, sigma: { name: 'exponential', initial: 0.3, factor: 0.5 }, window: 5 } as const;
 const common = {
@@ -18,6 +18,12 @@ const rows: readonly (readonly [string, GradientEstimator | OuterOptimizer, Conf
   ['pes', pes({ ...given, lockstep: true, clip: 4 }), { ...windows, lockstep: true, clip: 4 }],
   ['gpes', gpes({ ...given, noisePeriod: 10 }), { ...windows, noisePeriod: 10 }],
   ['nres', nres({ ...given, shaping: 'sign', sigma: () => 0.1 }), { ...windows, shaping: 'sign', sigma: 'a function' }],
+  [
+    'tbptt',
+    tbptt({ window: 5, clip: 2 }),
+    { workers: 1, clip: 2, window: 5, lockstep: false, offsets: 'stratified', windowLoss: 'mean' },
+  ],
+  ['bptt', bptt({ workers: 3 }), { workers: 3 }],
   ['random-search', randomSearch({ radius: [1, 2] }), { radius: [1, 2], batch: 16, starts: 1 }],
   [
     'grid-search',

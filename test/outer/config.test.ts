@@ -46,7 +46,7 @@ const WRONG: readonly (readonly [string, ConfigObject, readonly string[], readon
     'no estimator',
     { estimator: null },
     [],
-    ['estimator', 'a name (full-es, gpes, grid-search, nres, pes, random-search, truncated-es)', 'nothing'],
+    ['estimator', 'a name (bptt, full-es, gpes, grid-search, nres, pes, random-search, tbptt, truncated-es)', 'nothing'],
   ],
   ['no task', { task: null }, [], ['task', 'the name of a task', 'nothing']],
   ['no optimizer', { optimizer: null }, [], ['optimizer', 'the name of an optimizer', 'nothing']],
@@ -107,7 +107,12 @@ const UNKNOWN: readonly (readonly [string, ConfigObject, readonly string[], stri
     ['optimizer.learningRate=inverse'],
     'unknown schedule "inverse", needed by optimizer "sgd". Did you mean "inverse-time"?',
   ],
-  ['far from all', {}, ['estimator=xyzzyxyzzy'], 'unknown estimator "xyzzyxyzzy". Known: full-es, gpes, grid-search,'],
+  [
+    'far from all',
+    {},
+    ['estimator=xyzzyxyzzy'],
+    'unknown estimator "xyzzyxyzzy". Known: bptt, full-es, gpes, grid-search,',
+  ],
 ];
 
 test.each(UNKNOWN)('unknown %s', async (_what, change, sets, message) => {
@@ -140,6 +145,8 @@ describe('resolveConfig', () => {
     const expected = { name: 'pes', pairs: 8, sigma: 0.2, window: 20 };
     expect(resolve({}, flags).estimator).toMatchObject(expected);
     expect(resolve({}, [...flags].reverse()).estimator).toEqual(resolve({}, flags).estimator);
+    const gradient = resolve({}, ['workers=8', 'window=20', 'estimator=tbptt']).estimator;
+    expect(gradient).toMatchObject({ name: 'tbptt', workers: 8, window: 20 });
     // K of GPES is no option of PES: kept, it would be an unknown key.
     const gpes = { estimator: { name: 'gpes', pairs: 2, sigma: 0.1, window: 10, noisePeriod: 20 } };
     expect(resolve(gpes, flags).estimator).not.toHaveProperty('noisePeriod');

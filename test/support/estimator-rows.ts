@@ -1,6 +1,7 @@
-/** The conformance table of the evolutionary estimators: a new one is one row here. */
+/** The conformance tables of the evolutionary and of the gradient estimators: a new one is one row here. */
 import type { GradientEstimator } from '../../src/contracts';
-import { fullEs, gpes, nres, pes, truncatedEs } from '../../meta-trainers';
+import type { EngineCapability } from '../../src/contracts';
+import { bptt, fullEs, gpes, nres, pes, tbptt, truncatedEs } from '../../meta-trainers';
 import type { Shaping } from '../../meta-trainers/estimators/shaping';
 
 export const HORIZON = 12;
@@ -70,5 +71,64 @@ export const estimatorRows: readonly EstimatorRow[] = [
     name: 'nres',
     make: (settings) => nres({ ...settings, window }),
     noisePeriod: HORIZON,
+  },
+];
+
+/** How a gradient estimator's estimate is defined: test/support/gradient-by-hand.ts. */
+export type GradientKind = 'detached' | 'carried' | 'direction' | 'rank-one' | 'analytic';
+
+export interface GradientSettings extends StartSettings {
+  readonly workers: number;
+  readonly clip?: number;
+}
+
+export interface GradientRow {
+  readonly label: string;
+  /** As registered. */
+  readonly name: string;
+  readonly make: (settings: GradientSettings) => GradientEstimator;
+  /** The same as data. */
+  readonly config: Readonly<Record<string, string | number>>;
+  readonly kind: GradientKind;
+  readonly loss: 'mean' | 'last';
+  readonly capability: EngineCapability;
+  /** Inner steps that one estimate scores. */
+  readonly scoredSteps: number;
+  readonly particlesPerWorker: number;
+  readonly canUnlock: boolean;
+}
+
+const ofWindows = { loss: 'mean', scoredSteps: WINDOW, particlesPerWorker: 1, canUnlock: true } as const;
+
+export const gradientRows: readonly GradientRow[] = [
+  {
+    ...ofWindows,
+    label: 'tbptt',
+    name: 'tbptt',
+    make: (settings) => tbptt({ ...settings, window }),
+    config: { window },
+    kind: 'detached',
+    capability: 'reverse',
+  },
+  {
+    ...ofWindows,
+    label: 'tbptt, last loss',
+    name: 'tbptt',
+    make: (settings) => tbptt({ ...settings, window, windowLoss: 'last' }),
+    config: { window, windowLoss: 'last' },
+    kind: 'detached',
+    loss: 'last',
+    capability: 'reverse',
+  },
+  {
+    ...ofWindows,
+    label: 'bptt',
+    name: 'bptt',
+    make: ({ lockstep: _lockstep, offsets: _offsets, ...settings }) => bptt(settings),
+    config: {},
+    kind: 'carried',
+    capability: 'reverse',
+    scoredSteps: HORIZON,
+    canUnlock: false,
   },
 ];

@@ -23,6 +23,14 @@ export const influenceBalancing: PlainProblem = {
   stateSize: SIZE,
   init: (_theta, state) => state.fill(1),
   step: (theta, state) => influenceStep(theta[0], state),
+  tangent: {
+    init: (_theta, _v, out) => out.fill(0),
+    step: ({ theta, state, v }, along) => {
+      influenceStep(v[0], along);
+      // The same sum as the step's own, so that both see one number.
+      return (0.5 * state[0] + 0.5 * state[1] + theta[0] - 1) * along[0];
+    },
+  },
 };
 
 /** The logged number: loss after 500 fresh steps from s = 1. */

@@ -70,7 +70,24 @@ export function linearProblem(system: LinearSystem): PlainProblem {
       return lossOf(system, state);
     },
     metric: (state) => state[0],
+    tangent: {
+      init: (_theta, _v, out) => out.fill(0),
+      step: ({ theta, state, v }, along) => {
+        const moved = system.a.map((row, i) => dot(row, along) + dot(system.b[i], v));
+        const after = system.a.map((row, i) => dot(row, state) + dot(system.b[i], theta));
+        along.set(moved);
+        return dot(lossSlope(system, after), moved);
+      },
+    },
   };
+}
+
+/** ∂L/∂s of the state after the step. */
+function lossSlope(system: LinearSystem, state: readonly number[]): number[] {
+  const { loss, target } = system;
+  if (loss === 'quadratic') return state.map((s, i) => s - target[i]);
+  const slope = loss === 'linear' ? 1 : -Math.sin(dot(target, state));
+  return target.map((w) => slope * w);
 }
 
 export function linearProgram(system: LinearSystem): PlainProgram {

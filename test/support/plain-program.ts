@@ -2,181 +2,12 @@
  * An UnrollProgram in plain TypeScript, float64, without graph or engine: statistical tests of estimators run on it fast
  * and independently of what engines compute. It follows src/contracts/engine.ts to the letter.
  */
-import type {
-  ArrayBundle,
-  ParticleSelection,
-  Population,
-  ResetRequest,
-  UnrolledProblem,
-  UnrollProgram,
-  WindowResult,
-} from '../../src/contracts';
+import type { UnrolledProblem } from '../../src/contracts';
 import { normals } from '../../src/random/draws';
+import { plainDerivative } from './plain-derivative';
+import { fail, PlainPopulation, type PlainProblem, type PlainProgram } from './plain-population';
 
-/** One particle's problem on arrays. */
-export interface PlainProblem {
-  readonly name: string;
-  readonly horizon: number;
-  readonly thetaSize: number;
-  readonly stateSize: number;
-  /** Fills the state of a fresh episode. */
-  init(theta: Float64Array, state: Float64Array, worker: number, episode: number): void;
-  /** Changes the state in place and returns the loss. */
-  step(theta: Float64Array, state: Float64Array, t: number, worker: number, episode: number): number;
-  /** A metric named `metric`, of the state after the step. */
-  metric?(state: Float64Array): number;
-}
-
-export interface PlainProgram extends UnrollProgram {
-  /** Particle-steps that were run, all populations together. */
-  steps: number;
-  /** The calls of `advance`, in order, if `record` is set. */
-  readonly calls: ParticleSelection[];
-  record: boolean;
-}
-
-function fail(what: string): never {
-  throw new Error(`plain program: ${what}`);
-}
-
-/** The θ of request particle i, written to `out`. */
-function perturbed(
-  request: ParticleSelection,
-  i: number,
-  noiseOf: (k0: number, k1: number) => Float32Array,
-  out: Float64Array,
-): void {
-  const p = request.perturbation;
-  if (p.form === 'explicit') {
-    out.set(p.thetas.subarray(i * out.length, (i + 1) * out.length));
-    return;
-  }
-  out.set(p.theta);
-  if (p.form === 'none' || p.signs[i] === 0) return;
-  const noise = noiseOf(p.keys[2 * i], p.keys[2 * i + 1]);
-  for (let k = 0; k < out.length; k++) out[k] += p.signs[i] * p.sigma * noise[k];
-}
-
-class PlainPopulation implements Population {
-  private readonly state: Float64Array;
-  private readonly t: Int32Array;
-  private readonly worker: Int32Array;
-  private readonly episode: Int32Array;
-  private readonly live: Uint8Array;
-
-  constructor(
-    private readonly program: PlainProgram,
-    private readonly problem: PlainProblem,
-    private readonly noiseOf: (k0: number, k1: number) => Float32Array,
-    readonly size: number,
-  ) {
-    this.state = new Float64Array(size * problem.stateSize);
-    this.t = new Int32Array(size);
-    this.worker = new Int32Array(size);
-    this.episode = new Int32Array(size);
-    this.live = new Uint8Array(size);
-  }
-
-  private row(particle: number): Float64Array {
-    return this.state.subarray(particle * this.problem.stateSize, (particle + 1) * this.problem.stateSize);
-  }
-
-  private check(request: ParticleSelection): void {
-    const m = request.particles.length;
-    if (new Set(request.particles).size !== m) fail('particles are not distinct');
-    if (request.particles.some((p) => p < 0 || p >= this.size)) fail('particle out of range');
-    const p = request.perturbation;
-    if (p.form === 'gaussian' && (p.keys.length !== 2 * m || p.signs.length !== m))
-      fail('perturbation of another size');
-  }
-
-  reset(request: ResetRequest): Promise<void> {
-    this.check(request);
-    const theta = new Float64Array(this.problem.thetaSize);
-    request.particles.forEach((particle, i) => {
-      perturbed(request, i, this.noiseOf, theta);
-      this.t[particle] = 0;
-      this.worker[particle] = request.workers[i];
-      this.episode[particle] = request.episodes[i];
-      this.live[particle] = 1;
-      this.problem.init(theta, this.row(particle), request.workers[i], request.episodes[i]);
-    });
-    return Promise.resolve();
-  }
-
-  advance(request: ParticleSelection & { readonly steps: number }): Promise<WindowResult> {
-    this.check(request);
-    if (this.program.record) this.program.calls.push(request);
-    const m = request.particles.length;
-    const theta = new Float64Array(this.problem.thetaSize);
-    const lossSum = new Float64Array(m);
-    const lastLoss = new Float64Array(m);
-    const metric = new Float64Array(m);
-    for (let i = 0; i < m; i++) {
-      const particle = request.particles[i];
-      if (this.live[particle] === 0) fail(`particle ${particle} was never reset`);
-      perturbed(request, i, this.noiseOf, theta);
-      const state = this.row(particle);
-      for (let step = 0; step < request.steps; step++) {
-        if (this.t[particle] >= this.problem.horizon) fail('a step beyond the horizon');
-        lastLoss[i] = this.problem.step(
-          theta,
-          state,
-          this.t[particle]++,
-          this.worker[particle],
-          this.episode[particle],
-        );
-        lossSum[i] += lastLoss[i];
-        metric[i] += this.problem.metric?.(state) ?? 0;
-      }
-    }
-    this.program.steps += m * request.steps;
-    return Promise.resolve({ lossSum, lastLoss, metricSums: this.metricSums(metric) });
-  }
-
-  private metricSums(metric: Float64Array): Record<string, Float64Array> {
-    return this.problem.metric ? { metric } : {};
-  }
-
-  copy(from: Int32Array, to: Int32Array): Promise<void> {
-    const targets = new Set(to);
-    if (targets.size !== to.length || from.some((p) => targets.has(p))) fail('copy overlaps');
-    from.forEach((source, i) => {
-      if (this.live[source] === 0) fail(`particle ${source} was never reset`);
-      this.row(to[i]).set(this.row(source));
-      for (const field of [this.t, this.worker, this.episode, this.live]) field[to[i]] = field[source];
-    });
-    return Promise.resolve();
-  }
-
-  finish(): Promise<Readonly<Record<string, Float64Array>>> {
-    return Promise.resolve({});
-  }
-
-  phases(): Int32Array {
-    return this.t.slice();
-  }
-
-  save(): Promise<ArrayBundle> {
-    const named = (data: Float64Array | Int32Array | Uint8Array) => ({ shape: [data.length], data: data.slice() });
-    return Promise.resolve({
-      state: named(this.state),
-      t: named(this.t),
-      worker: named(this.worker),
-      episode: named(this.episode),
-      live: named(this.live),
-    });
-  }
-
-  load(bundle: ArrayBundle): Promise<void> {
-    for (const name of ['state', 't', 'worker', 'episode', 'live'] as const) this[name].set(bundle[name].data);
-    return Promise.resolve();
-  }
-
-  dispose(): Promise<void> {
-    return Promise.resolve();
-  }
-}
+export type { PlainProblem, PlainProgram } from './plain-population';
 
 /** A program of a plain problem. */
 export function plainProgram(problem: PlainProblem): PlainProgram {
@@ -212,6 +43,7 @@ export function plainProgram(problem: PlainProblem): PlainProgram {
     steps: 0,
     calls: [],
     record: false,
+    derivativePrograms: 0,
     createPopulation: ({ size }) => Promise.resolve(new PlainPopulation(program, problem, noiseOf, size)),
     combine: (keys, weights) => {
       const sum = new Float64Array(problem.thetaSize);
@@ -221,7 +53,7 @@ export function plainProgram(problem: PlainProblem): PlainProgram {
       });
       return Promise.resolve(sum);
     },
-    differentiate: unused,
+    differentiate: (differentiation) => plainDerivative(program, problem, noiseOf, differentiation),
     dispose: () => Promise.resolve(),
   };
   return program;
