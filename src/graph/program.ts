@@ -29,6 +29,11 @@ export interface TracedProblem {
   readonly finish?: Graph;
 }
 
+/** The name of a graph's input for a leaf: that of a bare tensor has no path. */
+export function inputName(prefix: string, path: string): string {
+  return path === '' ? prefix : `${prefix}.${path}`;
+}
+
 /** Numbers of a particle's row of sums. */
 export function sumsSize({ sums = [] }: Pick<TracedProblem, 'sums'>): number {
   return sums.reduce((size, { shape }) => size + sizeOf(shape), 0);

@@ -327,7 +327,7 @@ describe('plans', () => {
     const bufferOf = (place: Place, type: 'f32' | 'i32' | 'u8', tile: number): NestBuffer => {
       const offset = place.offset + tile * (place.perTile ?? 0);
       if (place.arena === 'table') return data(tables[place.table]).subarray(offset / (type === 'u8' ? 1 : 4));
-      const { buffer } = arenas[place.arena];
+      const { buffer } = arenas[place.arena as keyof typeof arenas];
       if (type === 'u8') return new Uint8Array(buffer, offset);
       return type === 'f32' ? new Float32Array(buffer, offset) : new Int32Array(buffer, offset);
     };

@@ -624,7 +624,7 @@ export function opSuite(engines: readonly EngineUnderTest[]): void {
         const results = await runTogether(engine, batch);
         batch.forEach(({ listed }, i) => computed.set(listed, results[i]));
       }
-    }, 600_000);
+    }, 3_600_000);
     afterAll(() => engine.dispose());
 
     const groups = [...new Set(CASES.map(({ op }) => op))].map((op) => ({

@@ -1,7 +1,6 @@
 /** Windows compiled to machine code: the traced step becomes C, the machine's compiler makes a library of it. */
 import { availableParallelism } from 'node:os';
 import {
-  CapabilityError,
   ConfigurationError,
   EngineUnavailableError,
   type DerivativeProgram,
@@ -9,18 +8,22 @@ import {
   type EngineCapability,
   type UnrolledProblem,
 } from '../../contracts';
-import type { TracedProblem } from '../../graph/program';
+import { reverseProblem } from '../../graph/derive';
+import { sumsSize, type TracedProblem } from '../../graph/program';
 import { traceProblem } from '../../graph/trace';
+import { compileForwardDerivative } from '../shared/derivative';
 import type { GraphEngine } from '../shared/engine';
 import type { EngineOptions } from '../shared/options';
 import { cacheFolder, findCompiler, LibraryCache, type Compiler } from './compile';
-import { lowerProgram, type LoweringOptions } from './plan';
+import { lowerProgram, lowerReverse, type LoweringOptions } from './plan';
 import type { NativeProgram } from './plan/program';
 import { NativeUnrollProgram } from './program';
+import { NativeReverseProgram, planNativeReverse, type NativeReverse, type Reverse } from './reverse';
 import { originOfLine } from './render/c';
 import { renderProgram } from './render/driver';
 import { MATH } from './render/math';
 import { RANDOM } from './render/random';
+import type { Driver } from './render/request';
 import { loadKoffi, loadLibrary, NEEDS_SOURCE, Runtime, type Koffi } from './runtime';
 import { threadsOf } from './threads';
 
@@ -36,7 +39,7 @@ export interface NativeOptions extends EngineOptions {
 /** Compiled code on all cores. */
 export class NativeEngine implements GraphEngine {
   readonly name = 'native';
-  readonly capabilities: ReadonlySet<EngineCapability> = new Set(['forward']);
+  readonly capabilities: ReadonlySet<EngineCapability> = new Set(['forward', 'reverse', 'tangent']);
   readonly fingerprint: Readonly<Record<string, string>>;
 
   private constructor(
@@ -89,25 +92,41 @@ export class NativeEngine implements GraphEngine {
     );
   }
 
-  compileDerivative(_traced: TracedProblem, { mode }: Differentiation): Promise<DerivativeProgram> {
-    return Promise.reject(new CapabilityError(this.name, mode, 'Choose another engine.'));
+  compileDerivative(traced: TracedProblem, differentiation: Differentiation): Promise<DerivativeProgram> {
+    if (differentiation.mode !== 'reverse') return compileForwardDerivative(this, traced, differentiation);
+    return this.compileReverse(traced, differentiation);
+  }
+
+  private async compileReverse(traced: TracedProblem, differentiation: Reverse): Promise<DerivativeProgram> {
+    const plan = lowerReverse(reverseProblem(traced), this.compiler.target);
+    const program = await this.compileNative(traced, plan, (driver) =>
+      planNativeReverse(differentiation, driver, this.runtime.threads, this.options),
+    );
+    return new NativeReverseProgram(program, program.reverse!);
   }
 
   /** What a plan computes is what `traced` says; of `traced` only names and types are used. */
-  async compileNative(traced: TracedProblem, program: NativeProgram): Promise<NativeUnrollProgram> {
+  async compileNative(
+    traced: TracedProblem,
+    program: NativeProgram,
+    reverse?: (driver: Driver) => NativeReverse,
+  ): Promise<NativeUnrollProgram> {
     const { koffi, compiler, cache, runtime } = this;
     const { name } = traced.problem;
-    const driver = renderProgram(program, [MATH, RANDOM], traced.metrics.length, traced.finishes.length, {
+    const sums = traced.metrics.length + sumsSize(traced);
+    const driver = renderProgram(program, [MATH, RANDOM], sums, traced.finishes.length, {
       profile: this.profile(),
       guard: this.guard(),
       units: Math.min(MOST_UNITS, availableParallelism()),
     });
+    // Memory is planned before a compiler is kept busy.
+    const planned = reverse?.(driver);
     const [main, ...others] = driver.sources;
     const sources = [[main, NEEDS_SOURCE].join('\n'), ...others];
     const origin = { name, originOfLine: (line: number, unit: number) => originText(sources[unit], line) };
     const library = await loadLibrary(koffi, compiler, cache, sources, origin);
     runtime.checkProcessor(library);
-    return new NativeUnrollProgram(this, traced, program, driver, runtime, library, this.options);
+    return new NativeUnrollProgram(this, traced, program, driver, runtime, library, this.options, planned);
   }
 
   async dispose(): Promise<void> {

@@ -12,15 +12,17 @@ import {
   CancelledError,
   EngineError,
   type ArrayBundle,
+  type DerivativePopulation,
+  type DerivativeResult,
   type ParticleSelection,
-  type Population,
   type ResetRequest,
   type WindowResult,
 } from '../../contracts';
 import { sizeOf, type ValueType } from '../../graph/ir';
+import { sumsSize } from '../../graph/program';
 import { seedKey } from '../../random';
 import { checkSignal } from '../shared/cancel';
-import { bundleArray, checkCopy, checkSteps, ParticleTable } from '../shared/particles';
+import { bundleArray, checkCopy, checkReverseSteps, checkSteps, ParticleTable } from '../shared/particles';
 import { checkPerturbation } from '../shared/perturbation';
 import { Sequence } from '../shared/scheduling';
 import { ChunkedRecords, type Chunk } from './chunks';
@@ -29,9 +31,10 @@ import { Pace } from './pace';
 import { codeError, SHORT_NANOSECONDS, type NativeUnrollProgram } from './program';
 import { leafWords, particleWords } from './records';
 import { REQUEST_FIELDS, type RequestField } from './render/request';
-import { ResultSpace } from './results';
+import { scheduleWords } from './reverse';
+import { ResultSpace, transposed } from './results';
 import { CODES, type Address, type Ran, type Task } from './runtime';
-import { columnOf, perturbationOf } from './selection';
+import { addToAll, ascending, columnOf, counting, gather, perturbationOf, scatter } from './selection';
 
 /** When a window is watched for its signal: copying its records takes this share of it at most, or it takes this long. */
 const WATCHED = { share: 0.02, nanoseconds: 1e9, copyBytesPerNanosecond: 4 };
@@ -41,7 +44,7 @@ const ALONE_NANOSECONDS = 10_000;
 
 const FIELD = Object.fromEntries(REQUEST_FIELDS.map((name, i) => [name, i])) as Record<RequestField, number>;
 
-type Job = 'reset' | 'advance' | 'finish' | 'restore';
+type Job = 'reset' | 'advance' | 'reverse' | 'finish' | 'restore';
 
 type StateArray = Float32Array | Int32Array | Uint8Array;
 
@@ -63,6 +66,8 @@ interface Fresh {
 /** A request in native form, and everything that its addresses point to. */
 interface NativeRequest {
   readonly words: BigInt64Array;
+  /** The same bytes. */
+  readonly doubles: Float64Array;
   /** Of the words. */
   readonly context: Address;
   readonly arrays: ArrayBufferView[];
@@ -77,7 +82,7 @@ interface Backup {
   readonly cancel: Int32Array;
 }
 
-export class NativePopulation implements Population {
+export class NativePopulation implements DerivativePopulation {
   private readonly table: ParticleTable;
   private readonly sequence = new Sequence();
   private readonly columns: { readonly workers: Address; readonly episodes: Address; readonly t: Address };
@@ -93,6 +98,7 @@ export class NativePopulation implements Population {
   private allStarted = false;
   private readonly resetPace = new Pace();
   private readonly advancePace = new Pace();
+  private readonly reversePace = new Pace();
   private readonly finishPace = new Pace();
   private readonly results = new ResultSpace();
   /** For resident records, filled anew for each call: calls run one after the other. */
@@ -107,7 +113,9 @@ export class NativePopulation implements Population {
   ) {
     this.table = new ParticleTable(size);
     const { runtime, driver, limits } = program;
-    const plan = planMemory({ size, driver, threads: runtime.threads, ...limits });
+    const step = Math.max(driver.scratch.step, program.reverse?.bytes ?? 0);
+    const scratch = { ...driver.scratch, step };
+    const plan = planMemory({ size, driver: { ...driver, scratch }, threads: runtime.threads, ...limits });
     this.threads = plan.threads;
     this.bytes = plan.chunks === undefined ? Math.max(1, Math.ceil(size / driver.lanes) * driver.record) : 0;
     if (plan.chunks === undefined) this.memory = runtime.map(this.bytes);
@@ -148,39 +156,75 @@ export class NativePopulation implements Population {
 
   advance(request: ParticleSelection & { readonly steps: number }): Promise<WindowResult> {
     return this.inTurn('advance', async () => {
-      const { particles, steps, signal } = request;
-      const whole = this.check('advance', particles);
-      checkSteps(steps);
-      const { metrics, driver, runtime } = this.program;
-      const m = particles.length;
-      const rows = 2 + metrics.length;
-      let results: Float64Array;
-      if (this.chunks !== undefined) {
-        checkSignal(signal, 'advance', 'before its first step');
-        const { step } = driver.scratch;
-        results = await this.inChunks(this.chunks, { job: 'advance', request, rows, scratch: step, steps });
-      } else {
-        const native = this.request(this.place, request, rows);
-        ({ results } = native);
-        native.words[FIELD.steps] = BigInt(steps);
-        checkSignal(signal, 'advance', 'before its first step');
-        if (this.advancePace.atMost(m, steps) < SHORT_NANOSECONDS && !runtime.busy) {
-          const threads = this.threadsFor(this.advancePace.workOf(m, steps));
-          this.advancePace.took(m, steps, this.runNow('advance', native, m, driver.scratch.step, threads));
-        } else {
-          const backup = signal === undefined ? undefined : this.backup(m, this.advancePace.likely(m, steps));
-          this.advancePace.took(m, steps, await this.window(native, request, backup));
-        }
-      }
-      if (whole) addToAll(this.table.t, steps);
-      else for (let i = 0; i < m; i++) this.table.t[particles[i]] += steps;
-      const column = (k: number): Float64Array => results.subarray(k * m, (k + 1) * m);
-      return {
-        lossSum: column(0),
-        lastLoss: column(1),
-        metricSums: Object.fromEntries(metrics.map((name, k) => [name, column(k + 2)])),
-      };
+      const { driver, traced } = this.program;
+      const { pace, width } = { pace: this.advancePace, width: sumsSize(traced) };
+      const call = { call: 'advance', job: 'advance', scratch: driver.scratch.step, width, pace } as const;
+      const { derivatives, ...result } = await this.steps(request, call);
+      return width === 0 ? result : { ...result, derivatives };
     });
+  }
+
+  differentiate(request: ParticleSelection & { readonly steps: number }): Promise<DerivativeResult> {
+    return this.inTurn('differentiate', async () => {
+      const { driver, reverse, theta, runtime } = this.program;
+      if (reverse === undefined) throw new EngineError('differentiate: this program has no reverse windows.');
+      const { differentiation, plan } = reverse;
+      const { steps, particles } = request;
+      checkReverseSteps(differentiation, steps, this.table.t, particles);
+      const schedule = scheduleWords(plan, steps);
+      const fill = ({ words, doubles, arrays }: NativeRequest): void => {
+        arrays.push(schedule);
+        words[FIELD.schedule] = runtime.koffi.address(schedule);
+        words[FIELD.instructions] = BigInt(schedule.length / 5);
+        words[FIELD.states] = BigInt(plan.states);
+        words[FIELD.tapes] = BigInt(plan.tapes);
+        words[FIELD.start] = differentiation.start === true ? 1n : 0n;
+        const mean = differentiation.windowLoss === 'mean';
+        doubles[FIELD.weight] = mean ? 1 / steps : 0;
+        doubles[FIELD.lastWeight] = mean ? 1 / steps : 1;
+      };
+      const scratch = driver.reverse!.bytes + plan.states * driver.record + plan.tapes * driver.reverse!.tape;
+      const pace = this.reversePace;
+      return this.steps(request, { call: 'differentiate', job: 'reverse', scratch, width: theta.size, pace, fill });
+    });
+  }
+
+  private async steps(
+    request: ParticleSelection & { readonly steps: number },
+    { call, job, scratch, width, pace, fill }: StepsCall,
+  ): Promise<DerivativeResult> {
+    const { particles, steps, signal } = request;
+    const whole = this.check(call, particles);
+    checkSteps(steps);
+    const { metrics, runtime } = this.program;
+    const m = particles.length;
+    const rows = 2 + metrics.length + width;
+    let results: Float64Array;
+    checkSignal(signal, call, 'before its first step');
+    if (this.chunks !== undefined) {
+      results = await this.inChunks(this.chunks, { job, request, rows, scratch, steps, fill });
+    } else {
+      const native = this.request(this.place, request, rows);
+      ({ results } = native);
+      native.words[FIELD.steps] = BigInt(steps);
+      fill?.(native);
+      if (pace.atMost(m, steps) < SHORT_NANOSECONDS && !runtime.busy) {
+        const threads = this.threadsFor(pace.workOf(m, steps));
+        pace.took(m, steps, this.runNow(job, native, m, scratch, threads));
+      } else {
+        const backup = signal === undefined ? undefined : this.backup(m, pace.likely(m, steps));
+        pace.took(m, steps, await this.window(job, scratch, native, request, backup));
+      }
+    }
+    if (whole) addToAll(this.table.t, steps);
+    else for (let i = 0; i < m; i++) this.table.t[particles[i]] += steps;
+    const column = (k: number): Float64Array => results.subarray(k * m, (k + 1) * m);
+    return {
+      lossSum: column(0),
+      lastLoss: column(1),
+      metricSums: Object.fromEntries(metrics.map((name, k) => [name, column(k + 2)])),
+      derivatives: transposed(results, rows - width, width, m),
+    };
   }
 
   copy(from: Int32Array, to: Int32Array): Promise<void> {
@@ -337,7 +381,7 @@ export class NativePopulation implements Population {
     words[FIELD.backup] = 0n;
     words[FIELD.begun] = 0n;
     words[FIELD.cancel] = 0n;
-    return { words, context: address, arrays, results: out };
+    return { words, doubles, context: address, arrays, results: out };
   }
 
   private task(
@@ -395,11 +439,13 @@ export class NativePopulation implements Population {
 
   /** What a window took. @throws CancelledError if its signal was aborted, the records being as before. */
   private async window(
+    job: Job,
+    scratch: number,
     native: NativeRequest,
     { particles, steps, signal }: ParticleSelection & { readonly steps: number },
     backup: Backup | undefined,
   ): Promise<Ran> {
-    const { driver, runtime } = this.program;
+    const { runtime } = this.program;
     const m = particles.length;
     const stop = (): void => {
       if (backup !== undefined) Atomics.store(backup.cancel, 0, 1);
@@ -411,7 +457,7 @@ export class NativePopulation implements Population {
         native.words[FIELD.begun] = runtime.koffi.address(backup.begun);
         native.arrays.push(backup.begun);
       }
-      const ran = await this.run('advance', native, m, driver.scratch.step, backup?.cancel);
+      const ran = await this.run(job, native, m, scratch, backup?.cancel);
       if (ran.code === CODES.ok) return ran;
       await this.run('restore', native, m, 0);
       throw new CancelledError(
@@ -456,6 +502,7 @@ export class NativePopulation implements Population {
         t: columnOf(fresh.t, at),
       });
       native.words[FIELD.steps] = BigInt(steps ?? 0);
+      call.fill?.(native);
       const { code } = await this.run(job, native, local.length, scratch, cancel);
       if (code === CODES.cancelled) {
         throw new CancelledError(
@@ -520,51 +567,27 @@ export class NativePopulation implements Population {
   }
 }
 
+/** A window forward, or forward and back. */
+interface StepsCall {
+  readonly call: 'advance' | 'differentiate';
+  readonly job: 'advance' | 'reverse';
+  readonly scratch: number;
+  /** Numbers of a particle's row of derivatives. */
+  readonly width: number;
+  readonly pace: Pace;
+  /** Further fields of the request. */
+  readonly fill?: (native: NativeRequest) => void;
+}
+
 interface ChunkedCall {
-  readonly job: 'reset' | 'advance' | 'finish';
+  readonly job: 'reset' | 'advance' | 'reverse' | 'finish';
   readonly request: ParticleSelection;
   /** Of the results. */
   readonly rows: number;
   readonly scratch: number;
   readonly steps?: number;
+  /** Further fields of the request. */
+  readonly fill?: ((native: NativeRequest) => void) | undefined;
   /** By entry of the request; absent: the population's own. */
   readonly fresh?: Fresh;
-}
-
-// Loops over particles stand on their own: within an asynchronous function they are optimised late.
-
-/** 0, 1, 2 … */
-function ascending(particles: Int32Array): boolean {
-  const { length } = particles;
-  for (let i = 0; i < length; i++) if (particles[i] !== i) return false;
-  return true;
-}
-
-function addToAll(column: Int32Array, value: number): void {
-  const { length } = column;
-  for (let i = 0; i < length; i++) column[i] += value;
-}
-
-function counting(length: number): Int32Array {
-  const all = new Int32Array(length);
-  for (let i = 0; i < length; i++) all[i] = i;
-  return all;
-}
-
-function gather(column: Int32Array, entries: Int32Array): Int32Array {
-  const { length } = entries;
-  const gathered = new Int32Array(length);
-  for (let i = 0; i < length; i++) gathered[i] = column[entries[i]];
-  return gathered;
-}
-
-/** Rows of a chunk's results to where they belong. */
-function scatter(rows: Float64Array, entries: Int32Array, results: Float64Array): void {
-  const { length } = entries;
-  if (length === 0) return;
-  const count = rows.length / length;
-  const m = results.length / count;
-  for (let k = 0; k < count; k++) {
-    for (let i = 0; i < length; i++) results[k * m + entries[i]] = rows[k * length + i];
-  }
 }

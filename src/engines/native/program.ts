@@ -3,7 +3,6 @@ import {
   EngineError,
   type DerivativeProgram,
   type Differentiation,
-  type Population,
   type ThetaLayout,
   type UnrolledProblem,
   type UnrollProgram,
@@ -14,6 +13,7 @@ import type { GraphEngine } from '../shared/engine';
 import { checkCombination } from '../shared/perturbation';
 import type { NativeProgram } from './plan/program';
 import { NativePopulation } from './population';
+import type { NativeReverse } from './reverse';
 import { COMBINATION_FIELDS, type Driver } from './render/request';
 import { CODES, type Address, type NativeLibrary, type Runtime } from './runtime';
 
@@ -42,7 +42,7 @@ export class NativeUnrollProgram implements UnrollProgram {
   /** Addresses of the tables, in the program's order; the arrays themselves stay referenced. */
   readonly tables: BigInt64Array;
   readonly tablesAddress: Address;
-  readonly jobs: Readonly<Record<'reset' | 'advance' | 'finish' | 'restore' | 'combine', Address>>;
+  readonly jobs: Readonly<Record<'reset' | 'advance' | 'reverse' | 'finish' | 'restore' | 'combine', Address>>;
   private readonly arrays: readonly ArrayBufferView[];
   private readonly populations = new Set<NativePopulation>();
   private combineNanoseconds = Infinity;
@@ -56,6 +56,8 @@ export class NativeUnrollProgram implements UnrollProgram {
     readonly runtime: Runtime,
     private readonly library: NativeLibrary,
     readonly limits: Limits,
+    /** Of programs whose windows go back. */
+    readonly reverse?: NativeReverse,
   ) {
     this.engine = owner.name;
     this.problem = traced.problem;
@@ -68,13 +70,14 @@ export class NativeUnrollProgram implements UnrollProgram {
     this.jobs = {
       reset: library.symbol('ol_reset'),
       advance: library.symbol('ol_advance'),
+      reverse: driver.reverse === undefined ? 0n : library.symbol('ol_reverse'),
       finish: native.finish === undefined ? 0n : library.symbol('ol_finish'),
       restore: library.symbol('ol_restore'),
       combine: library.symbol('ol_combine'),
     };
   }
 
-  createPopulation({ size, seed }: { readonly size: number; readonly seed: number }): Promise<Population> {
+  createPopulation({ size, seed }: { readonly size: number; readonly seed: number }): Promise<NativePopulation> {
     return Promise.resolve().then(() => {
       if (this.disposed) throw new EngineError('createPopulation: the program was disposed of.');
       const population = new NativePopulation(this, size, seed, () => this.populations.delete(population));

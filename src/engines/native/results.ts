@@ -22,3 +22,12 @@ export class ResultSpace {
     return array;
   }
 }
+
+/** Columns [width × m] from row `first` on as rows of particles, [m × width]. */
+export function transposed(columns: Float64Array, first: number, width: number, m: number): Float64Array {
+  const rows = new Float64Array(m * width);
+  for (let k = 0; k < width; k++) {
+    for (let i = 0; i < m; i++) rows[i * width + k] = columns[(first + k) * m + i];
+  }
+  return rows;
+}

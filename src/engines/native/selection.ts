@@ -36,3 +36,41 @@ export function perturbationOf(perturbation: Perturbation, entries: Int32Array, 
   const { keys, signs } = perturbation;
   return { ...perturbation, keys: rowsOf(keys, 2, entries, first), signs: rowsOf(signs, 1, entries, first) };
 }
+
+// Loops over particles stand on their own: within an asynchronous function they are optimised late.
+
+/** 0, 1, 2 … */
+export function ascending(particles: Int32Array): boolean {
+  const { length } = particles;
+  for (let i = 0; i < length; i++) if (particles[i] !== i) return false;
+  return true;
+}
+
+export function addToAll(column: Int32Array, value: number): void {
+  const { length } = column;
+  for (let i = 0; i < length; i++) column[i] += value;
+}
+
+export function counting(length: number): Int32Array {
+  const all = new Int32Array(length);
+  for (let i = 0; i < length; i++) all[i] = i;
+  return all;
+}
+
+export function gather(column: Int32Array, entries: Int32Array): Int32Array {
+  const { length } = entries;
+  const gathered = new Int32Array(length);
+  for (let i = 0; i < length; i++) gathered[i] = column[entries[i]];
+  return gathered;
+}
+
+/** Rows of a chunk's results to where they belong. */
+export function scatter(rows: Float64Array, entries: Int32Array, results: Float64Array): void {
+  const { length } = entries;
+  if (length === 0) return;
+  const count = rows.length / length;
+  const m = results.length / count;
+  for (let k = 0; k < count; k++) {
+    for (let i = 0; i < length; i++) results[k * m + entries[i]] = rows[k * length + i];
+  }
+}

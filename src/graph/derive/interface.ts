@@ -4,16 +4,13 @@ import { GraphBuilder } from '../builder';
 import { inline } from '../inline';
 import type { Graph, ValueId, ValueType } from '../ir';
 import { optimise } from '../passes';
-import type { StateLeaf, TracedProblem } from '../program';
+import { inputName, type StateLeaf, type TracedProblem } from '../program';
 
 export interface StepInputs {
   readonly theta: readonly ValueId[];
   readonly state: readonly ValueId[];
   readonly t: ValueId;
 }
-
-/** A name as the tracer makes them: the leaf of a bare tensor has no path. */
-export const inputName = (prefix: string, path: string): string => (path === '' ? prefix : `${prefix}.${path}`);
 
 export const isFloat = ({ dtype }: ValueType): boolean => dtype === 'float32';
 

@@ -8,13 +8,12 @@ import { inline } from '../inline';
 import type { Graph, ValueId } from '../ir';
 import { jvp } from '../jvp';
 import { optimise } from '../passes';
-import type { StateLeaf, TracedProblem } from '../program';
+import { inputName, type StateLeaf, type TracedProblem } from '../program';
 import { vjp, type Seed } from '../vjp';
 import {
   floatLeaves,
   freshPrefix,
   inlineStep,
-  inputName,
   stateInputs,
   thetaInputs,
   thetaType,

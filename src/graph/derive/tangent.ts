@@ -5,17 +5,8 @@ import { inline } from '../inline';
 import { sizeOf, type Graph, type ValueId } from '../ir';
 import { jvp } from '../jvp';
 import { optimise } from '../passes';
-import type { StateLeaf, TracedProblem } from '../program';
-import {
-  floatLeaves,
-  freshPrefix,
-  inlineStep,
-  inputName,
-  stateInputs,
-  thetaInputs,
-  tInput,
-  widened,
-} from './interface';
+import { inputName, type StateLeaf, type TracedProblem } from '../program';
+import { floatLeaves, freshPrefix, inlineStep, stateInputs, thetaInputs, tInput, widened } from './interface';
 
 /**
  * The problem with `directions` tangents: θ has a leaf more, the directions [directions, θ size], and the state one more

@@ -13,7 +13,7 @@ import {
 } from '../../contracts';
 import { EagerRandom, episodeKey } from '../../random';
 import { formatType, sizeOf, type Graph, type ValueType } from '../ir';
-import type { StateLeaf, TracedProblem } from '../program';
+import { inputName, type StateLeaf, type TracedProblem } from '../program';
 import { traceGraph, type TraceFor, type TraceRequest } from './function';
 import { onBackend } from './scope';
 import { constantDType } from './session';
@@ -158,7 +158,7 @@ class ProblemTracer {
 }
 
 function inputs(prefix: string, tree: Described): TraceRequest['inputs'] {
-  return tree.leaves.map(({ path, type }) => ({ name: path === '' ? prefix : `${prefix}.${path}`, type }));
+  return tree.leaves.map(({ path, type }) => ({ name: inputName(prefix, path), type }));
 }
 
 function fill(tree: Described, tensors: readonly tf.Tensor[]): TensorTree {

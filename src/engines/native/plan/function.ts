@@ -130,7 +130,8 @@ export function planFunction(request: FunctionRequest): PlannedFunction {
   });
   for (const group of groups) planner.run(group);
   for (const { from, goal } of pending) planner.copy(from, goal);
-  return planner.finish(outputs.filter(({ place }) => place.arena === 'result').length);
+  const results = outputs.filter(({ place }) => place.arena === 'result');
+  return planner.finish(results.reduce((sum, { layout }) => sum + sizeOf(layout.shape), 0));
 }
 
 type Slot = { readonly arena: 'window' | 'scratch'; readonly number: number };

@@ -1,8 +1,9 @@
 /** A traced problem becomes a program: passes, mode, groups, layouts, order, places, kernels. */
 import { EngineError } from '../../../contracts';
-import type { Graph, ValueId } from '../../../graph/ir';
+import type { ReverseProblem } from '../../../graph/derive';
+import { sizeOf, type Graph, type ValueId } from '../../../graph/ir';
 import { optimiseForWindows, type TileLimits } from '../passes';
-import type { StateLeaf, TracedProblem } from '../../../graph/program';
+import { inputName, type StateLeaf, type TracedProblem } from '../../../graph/program';
 import { chooseMode, lowerLaneMajor, type Mode } from '../lower/lanes';
 import { LOCAL_BYTES, localBytes, type Target } from '../nest/ir';
 import { analyse, type Analysis } from './analysis';
@@ -12,7 +13,14 @@ import { planFunction, type Bound, type Goal } from './function';
 import type { Grouping } from './groups';
 import { chooseLayouts, ProductCosts } from './layouts';
 import { baseOf, seenThrough } from './memory';
-import type { Layout, NativeProgram, ParticleMajorProgram, PlannedFunction, StateRecord } from './program';
+import type {
+  Layout,
+  NativeProgram,
+  ParticleMajorProgram,
+  PlannedFunction,
+  ReverseFunctions,
+  StateRecord,
+} from './program';
 import { Tables } from './tables';
 import { splitFunction, type SplitFunction } from './tiles';
 import { bytesOf, denseLayout, spanOf } from './views';
@@ -45,12 +53,7 @@ export function lowerProgram(traced: TracedProblem, target: Target, options: Low
   for (const graph of [traced.init, traced.step, traced.finish]) {
     if (graph !== undefined) checkSize(traced.problem.name, graph);
   }
-  const ready: TracedProblem = {
-    ...traced,
-    init: optimiseForWindows(traced.init),
-    step: optimiseForWindows(traced.step),
-    ...(traced.finish === undefined ? {} : { finish: optimiseForWindows(traced.finish) }),
-  };
+  const ready = prepared(traced);
   const mode = options.mode ?? chooseMode(ready);
   if (mode === 'lane-major') {
     const program = lowerLaneMajor(ready, target);
@@ -68,6 +71,36 @@ export function lowerProgram(traced: TracedProblem, target: Target, options: Low
   return planParticleMajor(ready, target, options.tiles);
 }
 
+/**
+ * A program whose windows also run in reverse.
+ * @throws EngineError if a graph is larger than `MOST_NODES`
+ */
+export function lowerReverse(
+  reverse: ReverseProblem,
+  target: Target,
+  options: LoweringOptions = {},
+): ParticleMajorProgram {
+  const { traced, record, backFrom, start } = reverse;
+  for (const graph of [traced.init, traced.step, traced.finish, record, backFrom, start]) {
+    if (graph !== undefined) checkSize(traced.problem.name, graph);
+  }
+  return planParticleMajor(prepared(traced), target, options.tiles, {
+    ...reverse,
+    record: optimiseForWindows(record),
+    backFrom: optimiseForWindows(backFrom),
+    ...(start === undefined ? {} : { start: optimiseForWindows(start) }),
+  });
+}
+
+function prepared(traced: TracedProblem): TracedProblem {
+  return {
+    ...traced,
+    init: optimiseForWindows(traced.init),
+    step: optimiseForWindows(traced.step),
+    ...(traced.finish === undefined ? {} : { finish: optimiseForWindows(traced.finish) }),
+  };
+}
+
 interface Part {
   readonly grouping: Grouping;
   readonly inputs: ReadonlyMap<string, ValueId>;
@@ -82,16 +115,30 @@ function partOf(graph: Graph, hoist: boolean): Part {
   return { grouping: fuse(analyse(graph, hoist)), inputs };
 }
 
-function planParticleMajor(traced: TracedProblem, target: Target, limits?: TileLimits): ParticleMajorProgram {
+function planParticleMajor(
+  traced: TracedProblem,
+  target: Target,
+  limits?: TileLimits,
+  reverse?: ReverseProblem,
+): ParticleMajorProgram {
   const tables = new Tables();
   const step = partOf(traced.step, true);
   const init = partOf(traced.init, false);
   const split = traced.finish === undefined ? undefined : splitFunction(traced.finish, tables, limits);
   const tiles = split?.tiles.map((tile) => ({ ...tile, part: partOf(tile.graph, false) })) ?? [];
   const rest = split === undefined ? [] : [partOf(split.rest, false)];
-  const others = [init, ...tiles.map(({ part }) => part), ...rest];
+  const record = reverse === undefined ? undefined : partOf(reverse.record, true);
+  const back = reverse === undefined ? undefined : partOf(reverse.backFrom, true);
+  const start = reverse?.start === undefined ? undefined : partOf(reverse.start, false);
+  const others = [
+    init,
+    ...tiles.map(({ part }) => part),
+    ...rest,
+    ...[record, back].filter((part) => part !== undefined),
+  ];
 
-  const leafOf = new Map(traced.state.map(({ path }, leaf) => [`state.${path}`, leaf]));
+  const leafOf = new Map(traced.state.map(({ path }, leaf) => [inputName('state', path), leaf]));
+  const nextOf = new Map(traced.state.map(({ path }, leaf) => [inputName('next', path), leaf]));
   const costs = new ProductCosts(target);
   const leafLayouts = stateLayouts(traced.state, step, others, target, costs);
   let bytes = 0;
@@ -116,8 +163,14 @@ function planParticleMajor(traced: TracedProblem, target: Target, limits?: TileL
       }
       const layout = denseLayout(node.type);
       if (name === 't') return { place: { arena: 't', offset: 0 }, layout };
-      const theta = traced.theta.leaves.find(({ path }) => `theta.${path}` === name);
-      return { place: { arena: 'theta', offset: 4 * (theta?.offset ?? 0) }, layout };
+      const after = nextOf.get(name);
+      if (after !== undefined) {
+        const { offset, layout: same } = state.leaves[after];
+        return { place: { arena: 'next', offset }, layout: same };
+      }
+      const theta = traced.theta.leaves.find(({ path }) => inputName('theta', path) === name);
+      if (theta === undefined) throw new EngineError(`engine native does not know where "${name}" lies.`);
+      return { place: { arena: 'theta', offset: 4 * theta.offset }, layout };
     });
   };
   const stateGoals = state.leaves.map(({ offset, layout }, leaf): Goal => ({
@@ -125,10 +178,15 @@ function planParticleMajor(traced: TracedProblem, target: Target, limits?: TileL
     layout,
     leaf,
   }));
-  const resultGoals = (graph: Graph, from: number): Goal[] =>
-    graph.outputs
-      .slice(from)
-      .map((id, i): Goal => ({ place: { arena: 'result', offset: 4 * i }, layout: denseLayout(graph.nodes[id].type) }));
+  const resultGoals = (graph: Graph, from: number): Goal[] => {
+    let offset = 0;
+    return graph.outputs.slice(from).map((id): Goal => {
+      const layout = denseLayout(graph.nodes[id].type);
+      const place = { arena: 'result', offset } as const;
+      offset += 4 * sizeOf(layout.shape);
+      return { place, layout };
+    });
+  };
 
   const plan = (part: Part, outputs: readonly Goal[], more?: ReadonlyMap<string, Bound>): PlannedFunction => {
     const inputs = bind(part, more);
@@ -158,7 +216,52 @@ function planParticleMajor(traced: TracedProblem, target: Target, limits?: TileL
     init: plan(init, stateGoals),
     step: plan(step, [...stateGoals, ...resultGoals(traced.step, stateGoals.length)]),
     ...(split === undefined ? {} : { finish: planSplit(split) }),
+    ...(reverse === undefined ? {} : { reverse: planReverse(reverse) }),
   };
+
+  function planReverse({ residuals, floats, backFrom, start: started }: ReverseProblem): ReverseFunctions {
+    let tapeBytes = 0;
+    const tape = residuals.map((type) => {
+      const layout = denseLayout(type);
+      const place = { arena: 'tape', offset: tapeBytes } as const;
+      tapeBytes += align(spanOf(layout) * bytesOf(layout.memory));
+      return { place, layout };
+    });
+    // As the leaves lie, which they are added to; dense where `back` could not see them so.
+    const cotangents = floats.map((leaf) => {
+      const { layout } = state.leaves[leaf];
+      const name = inputName('cotangent', traced.state[leaf].path);
+      return views([back!, ...(start === undefined ? [] : [start])], name, layout)
+        ? layout
+        : denseLayout(traced.state[leaf].type);
+    });
+    let cotangentBytes = 0;
+    const carried = cotangents.map((layout, k): Bound & Goal => {
+      const place = { arena: 'cotangent', offset: cotangentBytes } as const;
+      cotangentBytes += align(spanOf(layout) * bytesOf(layout.memory));
+      return { place, layout, leaf: traced.state.length + k };
+    });
+    const lossOffset = cotangentBytes;
+    cotangentBytes += align(4);
+    const loss: Bound = {
+      place: { arena: 'cotangent', offset: lossOffset },
+      layout: denseLayout({ shape: [], dtype: 'float32' }),
+    };
+    const given = new Map<string, Bound>([
+      ...tape.map((bound, n): [string, Bound] => [`residual.${n}`, bound]),
+      ...carried.map((bound, k): [string, Bound] => [inputName('cotangent', traced.state[floats[k]].path), bound]),
+      ['lossCotangent', loss],
+    ]);
+    const results = resultGoals(traced.step, stateGoals.length);
+    return {
+      record: plan(record!, [...stateGoals, ...results, ...tape]),
+      back: plan(back!, [...carried, ...resultGoals(backFrom, carried.length)], given),
+      ...(start === undefined || started === undefined ? {} : { start: plan(start, resultGoals(started, 0), given) }),
+      tapeBytes,
+      cotangentBytes,
+      lossOffset,
+    };
+  }
 }
 
 /** Layouts of what lies in memory beforehand, and of where outputs go. */
@@ -196,7 +299,7 @@ function stateLayouts(
     const isState = node.op === 'input' && node.attributes.name.startsWith('state.');
     if (status[id] === 'resident' && !isState) fixed.set(id, denseLayout(node.type));
   });
-  const inputs = leaves.map(({ path }) => step.inputs.get(`state.${path}`)!);
+  const inputs = leaves.map(({ path }) => step.inputs.get(inputName('state', path))!);
   const leafNumbers = new Map(inputs.map((id, leaf) => [id, leaf]));
   const tied = leaves.flatMap((_, leaf): [ValueId, ValueId][] =>
     status[graph.outputs[leaf]] === 'computed' ? [[inputs[leaf], graph.outputs[leaf]]] : [],
@@ -204,18 +307,22 @@ function stateLayouts(
   const suits = (id: ValueId, layout: Layout): boolean => {
     const leaf = leafNumbers.get(id);
     if (leaf === undefined) return true;
-    return others.every((part) => {
-      const input = part.inputs.get(`state.${leaves[leaf].path}`);
-      if (input === undefined) return true;
-      const other = part.grouping.analysis;
-      return other.graph.nodes.every(
-        (_, view) =>
-          other.status[view] !== 'view' ||
-          baseOf(other, view) !== input ||
-          seenThrough(other, view, layout) !== undefined,
-      );
-    });
+    return ['state', 'next'].every((prefix) => views(others, inputName(prefix, leaves[leaf].path), layout));
   };
   const layouts = chooseLayouts({ grouping, target, fixed, preferred: new Map(), suits, tied, costs });
   return inputs.map((id) => layouts.get(id)!);
+}
+
+/** Whether every view of an input that the parts have can be had of that layout. */
+function views(parts: readonly Part[], name: string, layout: Layout): boolean {
+  return parts.every(({ inputs, grouping: { analysis } }) => {
+    const input = inputs.get(name);
+    if (input === undefined) return true;
+    return analysis.graph.nodes.every(
+      (_, view) =>
+        analysis.status[view] !== 'view' ||
+        baseOf(analysis, view) !== input ||
+        seenThrough(analysis, view, layout) !== undefined,
+    );
+  });
 }

@@ -9,15 +9,19 @@ import type { Kernel, MemoryType, Target } from '../nest/ir';
  * - `state`: the particle's record; what `step` reads and, once it is done, what it has written.
  * - `window`: the thread's own; kept for the window (what does not change within it).
  * - `scratch`: the thread's own; reused within a step.
- * - `result`: the step's float32 results, one after another: loss, then metrics by name; for `finish` its outputs.
+ * - `result`: the step's float32 results, one after another: loss, metrics by name, numbers of the sums; for `finish` its
+ *   outputs.
  * - `table`: number `table` of the program's tables, resident, shared by all.
  * - `t`: one int32, the inner step.
+ * - `next`: of reverse windows: the record as it was after the step.
+ * - `tape`: of reverse windows: what `record` has left for `back` of the same step.
+ * - `cotangent`: of reverse windows: the thread's own; cotangents of the record, and that of the step's loss.
  *
  * `perTile`, in calls of tiles: bytes from the place of one tile to that of the next.
  */
 export type Place =
   | {
-      readonly arena: 'theta' | 'state' | 'window' | 'scratch' | 'result' | 't';
+      readonly arena: 'theta' | 'state' | 'window' | 'scratch' | 'result' | 't' | 'next' | 'tape' | 'cotangent';
       /** In bytes. */
       readonly offset: number;
       readonly perTile?: number;
@@ -104,6 +108,19 @@ export interface ParticleMajorProgram {
   readonly init: PlannedFunction;
   readonly step: PlannedFunction;
   readonly finish?: PlannedFunction;
+  readonly reverse?: ReverseFunctions;
+}
+
+/** Functions of a reverse window beside `step`, see `ReverseProblem`. */
+export interface ReverseFunctions {
+  readonly record: PlannedFunction;
+  readonly back: PlannedFunction;
+  readonly start?: PlannedFunction;
+  /** Bytes of a step's residuals, a multiple of 64. */
+  readonly tapeBytes: number;
+  readonly cotangentBytes: number;
+  /** Place of the loss's cotangent in its arena. */
+  readonly lossOffset: number;
 }
 
 /**

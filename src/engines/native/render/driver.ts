@@ -10,6 +10,7 @@ import { Keys } from './draw-keys';
 import { guardedCall, guardedJob, guardHead } from './guard';
 import { laneMajor } from './lane-driver';
 import { profileText } from './profile';
+import { reverseJob } from './reverse-driver';
 import {
   aligned,
   ALIGNMENT,
@@ -26,13 +27,13 @@ import { renderUnits } from './units';
 /**
  * The whole C text of a program.
  * @param texts what kernels and driver call: mathematics, Threefry and normals, `ol_perturb`, `ol_accumulate`.
- * @param metrics number of the step's metrics.
+ * @param sums numbers of the step's results that windows sum beside the loss: metrics, then sums.
  * @param finishes number of the outputs of `finish`.
  */
 export function renderProgram(
   program: NativeProgram,
   texts: readonly string[],
-  metrics: number,
+  sums: number,
   finishes: number,
   { profile = false, guard = false, units = 1 }: RenderOptions = {},
 ): Driver {
@@ -41,13 +42,16 @@ export function renderProgram(
   const { main, others } = renderUnits(table, program.target, texts, units);
   const driver =
     program.mode === 'particle-major'
-      ? particleMajor(program, main, nameOf, metrics, finishes, { profile, guard })
-      : laneMajor(program, main, nameOf, metrics, finishes, guard);
+      ? particleMajor(program, main, nameOf, sums, finishes, { profile, guard })
+      : laneMajor(program, main, nameOf, sums, finishes, guard);
   return { ...driver, sources: [...driver.sources, ...others] };
 }
 
 function kernelsOf(program: NativeProgram): Kernel[] {
-  const functions = [program.init, program.step, ...(program.finish === undefined ? [] : [program.finish])];
+  const reverse = program.mode === 'particle-major' ? program.reverse : undefined;
+  const functions = [program.init, program.step, program.finish, reverse?.record, reverse?.back, reverse?.start].filter(
+    (part) => part !== undefined,
+  );
   return functions.flatMap((part) =>
     'body' in part
       ? [part]
@@ -64,6 +68,7 @@ interface Arenas {
   readonly scratch: number;
   readonly result: number;
   readonly t: number;
+  readonly sums: number;
   readonly bytes: number;
 }
 
@@ -81,6 +86,7 @@ function arenasOf(thetaSize: number, { windowBytes, scratchBytes, results }: Pla
     scratch: take(scratchBytes),
     result: take(4 * Math.max(1, results)),
     t: take(4),
+    sums: take(8 * Math.max(1, results)),
     bytes,
   };
 }
@@ -89,7 +95,7 @@ function particleMajor(
   program: ParticleMajorProgram,
   kernels: string,
   nameOf: NameOf,
-  metrics: number,
+  sums: number,
   finishes: number,
   { profile, guard }: Required<Omit<RenderOptions, 'units'>>,
 ): Driver {
@@ -100,8 +106,12 @@ function particleMajor(
     return [particleJob(program, name, planned, results, arenas, nameOf, timed, guard), arenas.bytes];
   };
   const [reset, resetBytes] = text('ol_reset', init, 0);
-  const [advance, advanceBytes] = text('ol_advance', step, 1 + metrics);
+  const [advance, advanceBytes] = text('ol_advance', step, 1 + sums);
   const [end, endBytes] = finish === undefined ? ['', 0] : text('ol_finish', finish, finishes);
+  const backward =
+    program.reverse === undefined
+      ? undefined
+      : reverseJob(program, program.reverse, { nameOf, sums: 1 + sums, guard, callText });
   const restore = `
 /* Takes back what a job has begun. */
 static int ol_restore_one(void *context, int64_t i, void *scratch) {
@@ -117,10 +127,11 @@ ${eachEntry('ol_restore', false)}`;
     sources: [
       [
         ...[kernels, COMMON, profile ? profileText(step) : '', guard ? guardHead(program) : ''],
-        ...[reset, advance, end, restore],
+        ...[reset, advance, end, restore, backward?.text ?? ''],
       ].join('\n'),
     ],
     scratch: { init: resetBytes, step: advanceBytes, finish: endBytes },
+    ...(backward === undefined ? {} : { reverse: { bytes: backward.bytes, tape: program.reverse!.tapeBytes } }),
     record: state.bytes,
     lanes: 1,
   };
@@ -195,7 +206,8 @@ ${
 ${indent([...keys.once, ...prologue], 2)}
 ${
   stepping
-    ? `  double sums[${results}] = {0};
+    ? `  double *const sums = (double *)((char *)memory + ${arenas.sums});
+  memset(sums, 0, ${8 * results});
   for (int64_t step = 0; step < q->steps; step++) {
     if (step > 0 && ol_stopped(q)) return OL_CANCELLED;
 ${indent(body, 4)}

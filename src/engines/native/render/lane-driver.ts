@@ -9,7 +9,7 @@ export function laneMajor(
   program: LaneMajorProgram,
   kernels: string,
   nameOf: NameOf,
-  metrics: number,
+  sums: number,
   finishes: number,
   guard: boolean,
 ): Driver {
@@ -18,7 +18,7 @@ export function laneMajor(
   const group = groupOf(program, lanes);
   const jobs: [string, Kernel | undefined, number][] = [
     ['ol_reset', program.init, 0],
-    ['ol_advance', program.step, 2 + metrics],
+    ['ol_advance', program.step, 2 + sums],
     ['ol_finish', program.finish, finishes],
   ];
   const texts = jobs.map(([name, kernel, results]) =>

@@ -7,7 +7,7 @@ export const ALIGNMENT = 64;
 export const aligned = (bytes: number): number => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
 
 /**
- * Fields of `struct ol_request`, 8 bytes each: addresses and int64, `sigma` a double. Arrays hold an entry for each of
+ * Fields of `struct ol_request`, 8 bytes each: addresses and int64, some of them doubles. Arrays hold an entry for each of
  * the `count` particles of the request, unless they are a population's columns.
  */
 export const REQUEST_FIELDS = [
@@ -45,8 +45,23 @@ export const REQUEST_FIELDS = [
   'tables',
   /** An int32 that is not zero once the call is to stop. */
   'cancel',
+  /** Of reverse windows. int32 [instructions × 5]: operation (`REVERSE_OPERATIONS`), t from the window's start, three slots. */
+  'schedule',
+  'instructions',
+  /** State slots and tape slots of the schedule. */
+  'states',
+  'tapes',
+  /** double: cotangents of the last step's loss and of every other one. */
+  'lastWeight',
+  'weight',
+  /** Not 0: the gradient goes on through `init`. */
+  'start',
 ] as const;
+const DOUBLES: readonly string[] = ['sigma', 'lastWeight', 'weight'];
 export type RequestField = (typeof REQUEST_FIELDS)[number];
+
+/** How a schedule names the operations of `ReverseInstruction`; `counted` adds losses up. */
+export const REVERSE_OPERATIONS = ['save', 'load', 'step', 'record', 'back', 'countedStep', 'countedRecord'] as const;
 
 /** Fields of `struct ol_combination`: Σᵢ weights[i]·noise(keysᵢ) in ranges of θ, one a job. */
 export const COMBINATION_FIELDS = ['keys', 'weights', 'count', 'size', 'range', 'out'] as const;
@@ -60,6 +75,8 @@ export interface Driver {
   readonly sources: readonly string[];
   /** Bytes of memory of its own that a thread needs, by function. */
   readonly scratch: { readonly init: number; readonly step: number; readonly finish: number };
+  /** Of reverse windows: what a thread needs beside slots, and a tape slot. State slots are records. */
+  readonly reverse?: { readonly bytes: number; readonly tape: number };
   /** Bytes of a record: of a particle, or of a block of `lanes` particles. */
   readonly record: number;
   /** Particles of a record. */
@@ -81,7 +98,7 @@ export interface RenderOptions {
 /** C text: the structures above, θ of an entry, and sums of noise. */
 export const COMMON = `
 struct ol_request {
-${REQUEST_FIELDS.map((name) => `  ${name === 'sigma' ? 'double' : 'int64_t'} ${name};`).join('\n')}
+${REQUEST_FIELDS.map((name) => `  ${DOUBLES.includes(name) ? 'double' : 'int64_t'} ${name};`).join('\n')}
 };
 #define OL_AT(type, address) ((type *)(uintptr_t)(address))
 enum { OL_CANCELLED = 1 };

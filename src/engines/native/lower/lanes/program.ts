@@ -1,6 +1,6 @@
 /** Lane-major programs: a problem whose particles lie in lanes, with its state in variables for all steps of a call. */
 import { sizeOf, type Graph, type Node, type ValueId, type ValueType } from '../../../../graph/ir';
-import type { TracedProblem } from '../../../../graph/program';
+import { sumsSize, type TracedProblem } from '../../../../graph/program';
 import { rowMajorStrides } from '../../../../graph/interpreter/indexing';
 import { STREAMS, type Stream } from '../../../../random';
 import { index as indexOf } from '../../nest/builder';
@@ -45,9 +45,14 @@ export function lowerLaneMajor(
   options: LaneMajorOptions = {},
 ): LaneMajorProgram {
   const state = traced.state.reduce((sum, { type }) => sum + sizeOf(type.shape), 0);
-  const carried = state + traced.theta.size + 2 + traced.metrics.length;
+  const carried = state + traced.theta.size + 1 + sizeOfResults(traced);
   const vectors = options.vectors ?? vectorsInFlight(carried, operationsOfGraph(traced.step), target.registers);
   return new LaneMajorLowering(traced, target, vectors).lower();
+}
+
+/** Numbers that a window sums: the loss, the metrics, the sums. */
+function sizeOfResults(traced: TracedProblem): number {
+  return 1 + traced.metrics.length + sumsSize(traced);
 }
 
 interface LeafPlace {
@@ -134,7 +139,9 @@ class LaneMajorLowering {
       }),
     );
     const results = step.outputs.slice(this.leaves.length);
-    const sums = results.map(() => copies('sum'));
+    const sums = results.flatMap((id) =>
+      Array.from({ length: sizeOf(step.nodes[id].type.shape) }, () => copies('sum')),
+    );
     // The last loss; if it is a product its factors, so that the product itself is part of the sum.
     const last = [copies('last'), copies('last')];
     const zero: Expr = { kind: 'literal', type: 'f32', value: 0 };
@@ -160,7 +167,7 @@ class LaneMajorLowering {
         }));
         const evaluator = this.evaluator(dag, step, sources, k);
         const next = this.leaves.map((_, i) => evaluator.elements(step.outputs[i]));
-        const values = results.map((id) => evaluator.value(id, []));
+        const values = results.flatMap((id) => evaluator.elements(id));
         const totals = values.map((value, i) => dag.binary('add', carriedRead(dag, sums[i], 'f32', scope), value));
         next.forEach((elements, i) => elements.forEach((ref, e) => this.set(dag, carried[i][e], ref)));
         totals.forEach((total, i) => this.set(dag, sums[i], total));
