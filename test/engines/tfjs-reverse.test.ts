@@ -79,7 +79,7 @@ async function peakBytes({ device }: TfjsEngine, run: () => Promise<unknown>): P
   return peak;
 }
 
-describe.each(ENGINES.filter(({ name }) => name.startsWith('tfjs')))('$name', ({ open }) => {
+describe.each(ENGINES.filter(({ name }) => name.startsWith('tfjs')))('$name', ({ name: row, open }) => {
   let engine: TfjsEngine;
   beforeAll(async () => {
     engine = (await open()) as TfjsEngine;
@@ -97,7 +97,8 @@ describe.each(ENGINES.filter(({ name }) => name.startsWith('tfjs')))('$name', ({
         results.push({ ...(await population.differentiate(request)), state: await population.save() });
         await program.dispose();
       }
-      const plain = await engine.compileTraced(traced);
+      // Of one particle at a time too: some backends' bits depend on how many there are.
+      const plain = await engine.compileTraced(traced, { workingSetBytes: 1 });
       const population = await plain.createPopulation({ size: SIZE, seed: SEED });
       await population.reset({ ...request, workers: ALL, episodes: ALL });
       const { lossSum, lastLoss, metricSums } = await population.advance(request);
@@ -160,20 +161,25 @@ describe.each(ENGINES.filter(({ name }) => name.startsWith('tfjs')))('$name', ({
     expect(both.derivatives.some((value) => value !== 0)).toBe(true);
   });
 
-  test('a window holds what was stated', async () => {
-    const traced = await traceOf(NETWORK);
-    for (const program of await threeKinds(engine, traced)) {
-      const one = Int32Array.of(0);
-      const request = { particles: one, perturbation: explicit(spreadThetas(traced, 1, 0)), steps: STEPS };
+  // TensorFlow's kernels make their results without the backend's knowledge.
+  if (row.startsWith('tfjs:node')) return;
+  test.each([NETWORK, 'influence-balancing'])('%s: a window holds what was stated', async (name) => {
+    const traced = await traceOf(name);
+    const check = async (program: DerivativeProgram, size: number): Promise<void> => {
+      const particles = Int32Array.from({ length: size }, (_, i) => i);
+      const request = { particles, perturbation: explicit(spreadThetas(traced, size, 0.01)), steps: STEPS };
       // What a program uploads once is there after the first window.
-      await (await started(program, request.perturbation, one)).differentiate(request);
-      const population = await started(program, request.perturbation, one);
+      await (await started(program, request.perturbation, particles)).differentiate(request);
+      const population = await started(program, request.perturbation, particles);
       const held = await peakBytes(engine, () => population.differentiate(request));
-      const stated = program.reverse!.bytes;
+      const stated = program.reverse!.bytes * size;
       expect(held).toBeLessThanOrEqual(stated);
-      expect(held).toBeGreaterThan(0.8 * stated);
+      expect(held).toBeGreaterThan(0.9 * stated);
       await program.dispose();
-    }
+    };
+    for (const program of await threeKinds(engine, traced)) await check(program, 1);
+    const program = await engine.compileDerivative(traced, REVERSE);
+    await check(program, 4);
   });
 });
 

@@ -57,7 +57,7 @@ export class ReverseWindow {
 
   /**
    * @param state before the window, the caller's
-   * @param t of every particle now; the array that keys of random draws are made of, put back when the window is through
+   * @param t of every particle now; the array that keys of random draws are made of, taken over
    */
   constructor(
     private readonly device: Device,
@@ -92,7 +92,6 @@ export class ReverseWindow {
       this.done = true;
       return { state: this.own, scalars: this.scalars, gradient: this.gradient };
     } finally {
-      this.t.set(from);
       this.clear();
     }
   }

@@ -42,7 +42,8 @@ function demandOf(program: TfjsProgram, floats: readonly number[], steps: number
   const atWork = Math.max(
     // What a recorded step leaves is counted with states and tapes.
     record.stepBytes - stateBytes - residualBytes,
-    backFrom.stepBytes + cotangentBytes,
+    // With t and the loss's cotangent.
+    backFrom.stepBytes + cotangentBytes + 8 * particles,
     // Through initState all tapes and all states but one are gone.
     start - residualBytes,
   );
