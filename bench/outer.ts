@@ -32,6 +32,7 @@ class WindowClock {
       engine: program.engine,
       problem: program.problem,
       theta: program.theta,
+      stateSize: program.stateSize,
       metrics: program.metrics,
       finishes: program.finishes,
       createPopulation: async (options) => this.population(await program.createPopulation(options)),

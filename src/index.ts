@@ -37,7 +37,21 @@ export {
 export * from '../datasets';
 export * from '../learned-optimizers';
 export * from '../tasks';
-export { bptt, fullEs, gpes, gridSearch, nres, pes, randomSearch, tbptt, truncatedEs } from '../meta-trainers';
+export {
+  bptt,
+  dodge,
+  fullEs,
+  gpes,
+  gridSearch,
+  nres,
+  pes,
+  pesAnalytic,
+  randomSearch,
+  rtrl,
+  tbptt,
+  truncatedEs,
+  uoro,
+} from '../meta-trainers';
 import { adam, momentum, rmsprop, sgd } from '../meta-trainers';
 
 /** What moves θ. Apart, since the optimizers of inner loops have the same names. */

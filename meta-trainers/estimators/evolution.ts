@@ -100,7 +100,7 @@ export class EvolutionStrategy implements GradientEstimator<Workers> {
     if (theta.length !== size) throw new ShapeError(`θ: expected ${size} numbers, got ${theta.length}.`);
     const { scoredSteps, callSteps } = this.plan(workers.program);
     const { pairs, shaping, clip } = this.options;
-    const setting = { theta, sigma: this.sigmaAt(iteration), signal };
+    const setting = { theta, sigma: sigmaAt(this.sigma, iteration), signal };
 
     let burnInSteps = await workers.begin(setting);
     const result = await workers.window(scoredSteps, callSteps, setting);
@@ -122,7 +122,7 @@ export class EvolutionStrategy implements GradientEstimator<Workers> {
       burnInSteps,
       validPairs: sound.length,
       droppedPairs: broken.length,
-      metrics: metricMeans(result, sound, scoredSteps),
+      metrics: metricMeans(result.metricSums, sound, scoredSteps),
       diagnostics: {
         sigma: setting.sigma,
         /** Mean of |L⁺−L⁻| per inner step, unshaped. */
@@ -131,18 +131,6 @@ export class EvolutionStrategy implements GradientEstimator<Workers> {
         pairGradientNorm: Math.sqrt((squaredNorms * size) / sound.length) / (2 * setting.sigma),
       },
     };
-  }
-
-  private sigmaAt(iteration: number): number {
-    const sigma = this.sigma(iteration);
-    if (!(sigma > 0 && sigma < Infinity)) {
-      throw new ConfigurationError(
-        'estimator.sigma',
-        'a positive number at every iteration',
-        `${sigma} at ${iteration}`,
-      );
-    }
-    return sigma;
   }
 
   private plan(program: UnrollProgram): Plan {
@@ -170,6 +158,13 @@ export class EvolutionStrategy implements GradientEstimator<Workers> {
       lockstep: !finite || scored === 'horizon' || this.options.lockstep,
     };
   }
+}
+
+/** @throws ConfigurationError */
+export function sigmaAt(schedule: IterationSchedule, iteration: number): number {
+  const sigma = schedule(iteration);
+  if (sigma > 0 && sigma < Infinity) return sigma;
+  throw new ConfigurationError('estimator.sigma', 'a positive number at every iteration', `${sigma} at ${iteration}`);
 }
 
 /** Workers all of whose particles had finite losses, and the others; ascending. */
@@ -201,15 +196,20 @@ function squaredPairNorms(sound: Int32Array, differences: Float64Array, workers:
 }
 
 /** Mean of |x|; NaN if there are none. */
-function meanSize(values: Float64Array): number {
+export function meanSize(values: Float64Array): number {
   let sum = 0;
   for (let i = 0; i < values.length; i++) sum += Math.abs(values[i]);
   return sum / values.length;
 }
 
-function metricMeans(result: WindowResult, workers: Int32Array, steps: number): Record<string, number> {
+/** Of pairs, whose particles are next to each other. */
+export function metricMeans(
+  metricSums: WindowResult['metricSums'],
+  workers: Int32Array,
+  steps: number,
+): Record<string, number> {
   return Object.fromEntries(
-    Object.entries(result.metricSums).map(([name, sums]) => [
+    Object.entries(metricSums).map(([name, sums]) => [
       name,
       mean(Float64Array.from(workers, (w) => (sums[2 * w] + sums[2 * w + 1]) / (2 * steps))),
     ]),

@@ -16,7 +16,7 @@ export type TbpttOptions = z.input<typeof tbpttOptions>;
  *
  * g = (1/N) Σ_w ∂/∂θ (1/W) Σ_t L_t, with ∂s/∂θ = 0 at the window's start; with `windowLoss: 'last'`, of the window's last
  * loss. Biased: what θ did to the state before the window (through initState, too) is left out. NW inner steps an
- * estimate, forward steps counted; the steps back cost about twice as much again.
+ * estimate, forward steps counted.
  */
 export function tbptt(options: TbpttOptions): GradientEstimator {
   return createTbptt(parseOptions(tbpttOptions, options, 'estimator'));

@@ -60,6 +60,8 @@ export interface UnrollProgram {
   readonly engine: string;
   readonly problem: UnrolledProblem;
   readonly theta: ThetaLayout;
+  /** Numbers of a particle's state that a derivative goes through: those of its float32 leaves. */
+  readonly stateSize: number;
   /** Names of the step's metrics, sorted. */
   readonly metrics: readonly string[];
   /** Names of the outputs of `finish`, sorted; empty if the problem has none. */
@@ -81,7 +83,7 @@ export interface UnrollProgram {
 }
 
 /** A program whose windows also give derivatives. */
-export interface DerivativeProgram extends Omit<UnrollProgram, 'differentiate' | 'createPopulation' | 'combine'> {
+export interface DerivativeProgram extends Omit<UnrollProgram, 'differentiate' | 'createPopulation' | 'combine' | 'stateSize'> {
   readonly differentiation: Differentiation;
   /** Numbers of a particle's row of derivatives: θ's size, or the directions. */
   readonly derivatives: number;

@@ -38,3 +38,8 @@ export function inputName(prefix: string, path: string): string {
 export function sumsSize({ sums = [] }: Pick<TracedProblem, 'sums'>): number {
   return sums.reduce((size, { shape }) => size + sizeOf(shape), 0);
 }
+
+/** Numbers of a particle's float32 leaves. */
+export function stateSize({ state }: Pick<TracedProblem, 'state'>): number {
+  return state.reduce((size, { type }) => size + (type.dtype === 'float32' ? sizeOf(type.shape) : 0), 0);
+}

@@ -233,14 +233,18 @@ test('list names everything that a configuration may name', async () => {
   );
   expect(Object.keys(listed.estimator)).toEqual([
     'bptt',
+    'dodge',
     'full-es',
     'gpes',
     'grid-search',
     'nres',
     'pes',
+    'pes-analytic',
     'random-search',
+    'rtrl',
     'tbptt',
     'truncated-es',
+    'uoro',
   ]);
   // Nothing is listed without a word on what it is.
   for (const [kind, things] of Object.entries(listed)) {

@@ -508,14 +508,18 @@ describe('registration', () => {
   it('names what the configuration calls them', () => {
     expect([...registered.keys()].sort()).toEqual([
       'estimator bptt',
+      'estimator dodge',
       'estimator full-es',
       'estimator gpes',
       'estimator grid-search',
       'estimator nres',
       'estimator pes',
+      'estimator pes-analytic',
       'estimator random-search',
+      'estimator rtrl',
       'estimator tbptt',
       'estimator truncated-es',
+      'estimator uoro',
       'outerOptimizer adam',
       'outerOptimizer momentum',
       'outerOptimizer rmsprop',

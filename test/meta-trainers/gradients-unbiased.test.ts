@@ -5,7 +5,9 @@
  * this file): with the fixed seeds below a right estimator failed with that probability when the seeds were chosen, and
  * never fails again.
  */
-import { gradientRows as rows, HORIZON as T, WINDOW as W, type StartSettings } from '../support/estimator-rows';
+import type { GradientEstimator } from '../../src/contracts';
+import { pes, pesAnalytic } from '../../meta-trainers';
+import { gradientRows as rows, HORIZON as T, SIGMA, WINDOW as W, type StartSettings } from '../support/estimator-rows';
 import {
   horizonGradient,
   linearProgram,
@@ -15,10 +17,14 @@ import {
   trajectory,
   type LinearSystem,
 } from '../support/linear-program';
+import { meanTest, normalQuantile } from '../support/statistics';
 
 const theta = Float64Array.of(0.3, -0.4);
 const LOSSES = ['quadratic', 'cosine'] as const;
 const losses = LOSSES.map((loss) => [loss, linearSystem(loss, T)] as const);
+
+/** Populations a mean is taken over. */
+const MEANS = 250;
 
 /** The gradient of the mean loss of a whole episode; without smoothing. */
 const exact = { sigma: 0, period: T, window: W, perturbed: 'persistent' } as const;
@@ -63,6 +69,86 @@ describe('without noise: the mean over a whole horizon is the closed form', () =
     }
   });
 });
+
+describe('at random: the mean is the closed form', () => {
+  const drawn = rows.filter(({ kind }) => kind !== 'detached' && kind !== 'carried');
+  /** Two components, two losses, up to three ways to start. */
+  const z = normalQuantile(1e-4 / (2 * 2 * 3 * drawn.length));
+
+  describe.each(drawn)('$label', (row) => {
+    const starts: [string, number, StartSettings, number][] = row.canUnlock
+      ? [
+          ['lockstep, over a horizon', 4, { lockstep: true }, T / row.scoredSteps],
+          ['step-unlocked, stratified', (2 * T) / W, {}, 1],
+          ['step-unlocked, independent', (2 * T) / W, { offsets: 'independent' }, 1],
+        ]
+      : [['every estimate', 4, {}, 1]];
+    describe.each(losses)('%s loss', (_loss, system) => {
+      // What ES smooths, PES+Analytic does: each window's own noise, too.
+      const truth = horizonGradient(
+        system,
+        theta,
+        row.kind === 'analytic' ? { ...exact, sigma: SIGMA, period: row.scoredSteps } : exact,
+      );
+      it.each(starts)('%s', async (_label, workers, start, estimates) => {
+        const samples = await gradients(row.make({ workers, ...start }), system, estimates);
+        truth.forEach((g, k) => {
+          const test = meanTest(
+            samples.map((sample) => sample[k]),
+            g,
+          );
+          // Where nothing varies, rounding is all there is.
+          if (test.standardError < 1e-14) expect(Math.abs(test.mean - g)).toBeLessThan(1e-12);
+          else expect(Math.abs(test.z)).toBeLessThan(z);
+          // Else the test could not tell a wrong factor from noise.
+          expect(test.standardError).toBeLessThan(0.06 * Math.sqrt(squaredNorm(truth)));
+        });
+      });
+    });
+  });
+
+  it('a smoothed window has another gradient than the tests of PES+Analytic resolve', () => {
+    const [, system] = losses[1];
+    const smoothed = horizonGradient(system, theta, { ...exact, sigma: SIGMA, period: W });
+    const plain = horizonGradient(system, theta, exact);
+    expect(Math.sqrt(squaredNorm(smoothed.map((x, k) => x - plain[k])))).toBeGreaterThan(0.01);
+  });
+});
+
+describe('PES+Analytic has less variance than PES', () => {
+  const variance = async (estimator: GradientEstimator, system: LinearSystem): Promise<number> => {
+    const samples = await gradients(estimator, system, T / W);
+    const mean = samples[0].map((_, k) => samples.reduce((sum, g) => sum + g[k] / samples.length, 0));
+    return samples.reduce((sum, g) => sum + squaredNorm(g.map((x, k) => x - mean[k])), 0) / samples.length;
+  };
+  it.each([W, T])('W = %d', async (window) => {
+    const [, system] = losses[0];
+    const options = { pairs: 2, sigma: SIGMA, window, lockstep: true };
+    const [analytic, pure] = [await variance(pesAnalytic(options), system), await variance(pes(options), system)];
+    // In a window that is the whole episode nothing is left for ES, and with a quadratic loss nothing varies at all.
+    expect(analytic).toBeLessThan(window === T ? 1e-20 : 0.9 * pure);
+  });
+});
+
+/** Gradients of independent populations (seeds 1 … 250), each the mean of its first `estimates` estimates at fixed θ. */
+async function gradients(
+  estimator: GradientEstimator,
+  system: LinearSystem,
+  estimates: number,
+): Promise<Float64Array[]> {
+  const out: Float64Array[] = [];
+  const program = linearProgram(system);
+  for (let seed = 1; seed <= MEANS; seed++) {
+    const population = await estimator.populate(program, seed);
+    const sum = new Float64Array(theta.length);
+    for (let i = 0; i < estimates; i++) {
+      const { gradient } = await estimator.estimate(theta, population, i);
+      gradient.forEach((g, k) => (sum[k] += g / estimates));
+    }
+    out.push(sum);
+  }
+  return out;
+}
 
 /** Mean over windows of the gradient of their last loss, the state before them held fixed: central differences. */
 function lastLossGradient(system: LinearSystem): number[] {

@@ -1,5 +1,20 @@
 import type { ConfigObject, GradientEstimator, OuterOptimizer } from '../../src/contracts';
-import { bptt, fullEs, gpes, gridSearch, nres, outer, pes, randomSearch, tbptt, truncatedEs } from 'outerloop';
+import {
+  bptt,
+  dodge,
+  fullEs,
+  gpes,
+  gridSearch,
+  nres,
+  outer,
+  pes,
+  pesAnalytic,
+  randomSearch,
+  rtrl,
+  tbptt,
+  truncatedEs,
+  uoro,
+} from 'outerloop';
 
 const given = { pairs: 3, sigma: { name: 'exponential', initial: 0.3, factor: 0.5 }, window: 5 } as const;
 const common = {
@@ -9,6 +24,7 @@ const common = {
   shaping: 'none',
 };
 const windows = { ...common, lockstep: false, offsets: 'stratified' };
+const gradientWindows = { workers: 1, window: 5, lockstep: false, offsets: 'stratified' };
 const learningRate = 0.25;
 const byFunction = { learningRate: (i: number) => 1 / (i + 1), clipNorm: 2 };
 
@@ -24,6 +40,14 @@ const rows: readonly (readonly [string, GradientEstimator | OuterOptimizer, Conf
     { workers: 1, clip: 2, window: 5, lockstep: false, offsets: 'stratified', windowLoss: 'mean' },
   ],
   ['bptt', bptt({ workers: 3 }), { workers: 3 }],
+  ['rtrl', rtrl({ window: 5 }), { ...gradientWindows, memoryLimit: 1024 }],
+  ['uoro', uoro({ window: 5, clip: 2 }), { ...gradientWindows, clip: 2 }],
+  ['dodge', dodge({ window: 5, workers: 7 }), { ...gradientWindows, workers: 7 }],
+  [
+    'pes-analytic',
+    pesAnalytic(given),
+    { pairs: 3, sigma: common.sigma, window: 5, lockstep: false, offsets: 'stratified' },
+  ],
   ['random-search', randomSearch({ radius: [1, 2] }), { radius: [1, 2], batch: 16, starts: 1 }],
   [
     'grid-search',

@@ -46,7 +46,11 @@ const WRONG: readonly (readonly [string, ConfigObject, readonly string[], readon
     'no estimator',
     { estimator: null },
     [],
-    ['estimator', 'a name (bptt, full-es, gpes, grid-search, nres, pes, random-search, tbptt, truncated-es)', 'nothing'],
+    [
+      'estimator',
+      'a name (bptt, dodge, full-es, gpes, grid-search, nres, pes, pes-analytic, random-search, rtrl, tbptt, truncated-es, uoro)',
+      'nothing',
+    ],
   ],
   ['no task', { task: null }, [], ['task', 'the name of a task', 'nothing']],
   ['no optimizer', { optimizer: null }, [], ['optimizer', 'the name of an optimizer', 'nothing']],
@@ -111,7 +115,7 @@ const UNKNOWN: readonly (readonly [string, ConfigObject, readonly string[], stri
     'far from all',
     {},
     ['estimator=xyzzyxyzzy'],
-    'unknown estimator "xyzzyxyzzy". Known: bptt, full-es, gpes, grid-search,',
+    'unknown estimator "xyzzyxyzzy". Known: bptt, dodge, full-es, gpes, grid-search,',
   ],
 ];
 

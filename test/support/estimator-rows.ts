@@ -1,7 +1,7 @@
 /** The conformance tables of the evolutionary and of the gradient estimators: a new one is one row here. */
 import type { GradientEstimator } from '../../src/contracts';
 import type { EngineCapability } from '../../src/contracts';
-import { bptt, fullEs, gpes, nres, pes, tbptt, truncatedEs } from '../../meta-trainers';
+import { bptt, dodge, fullEs, gpes, nres, pes, pesAnalytic, rtrl, tbptt, truncatedEs, uoro } from '../../meta-trainers';
 import type { Shaping } from '../../meta-trainers/estimators/shaping';
 
 export const HORIZON = 12;
@@ -98,7 +98,18 @@ export interface GradientRow {
   readonly canUnlock: boolean;
 }
 
+/** Of PES+Analytic, whose workers are pairs. */
+export const SIGMA = 0.5;
+
 const ofWindows = { loss: 'mean', scoredSteps: WINDOW, particlesPerWorker: 1, canUnlock: true } as const;
+
+const analytic = {
+  ...ofWindows,
+  name: 'pes-analytic',
+  kind: 'analytic',
+  capability: 'reverse',
+  particlesPerWorker: 2,
+} as const;
 
 export const gradientRows: readonly GradientRow[] = [
   {
@@ -128,6 +139,47 @@ export const gradientRows: readonly GradientRow[] = [
     config: {},
     kind: 'carried',
     capability: 'reverse',
+    scoredSteps: HORIZON,
+    canUnlock: false,
+  },
+  {
+    ...ofWindows,
+    label: 'rtrl',
+    name: 'rtrl',
+    make: (settings) => rtrl({ ...settings, window }),
+    config: { window },
+    kind: 'carried',
+    capability: 'tangent',
+  },
+  {
+    ...ofWindows,
+    label: 'uoro',
+    name: 'uoro',
+    make: (settings) => uoro({ ...settings, window }),
+    config: { window },
+    kind: 'rank-one',
+    capability: 'tangent',
+  },
+  {
+    ...ofWindows,
+    label: 'dodge',
+    name: 'dodge',
+    make: (settings) => dodge({ ...settings, window }),
+    config: { window },
+    kind: 'direction',
+    capability: 'tangent',
+  },
+  {
+    ...analytic,
+    label: 'pes-analytic',
+    make: ({ workers, ...settings }) => pesAnalytic({ ...settings, pairs: workers, sigma: SIGMA, window }),
+    config: { window, sigma: SIGMA },
+  },
+  {
+    ...analytic,
+    label: 'pes-analytic, W=T',
+    make: ({ workers, ...settings }) => pesAnalytic({ ...settings, pairs: workers, sigma: SIGMA, window: HORIZON }),
+    config: { window: HORIZON, sigma: SIGMA },
     scoredSteps: HORIZON,
     canUnlock: false,
   },

@@ -24,7 +24,7 @@ import type { Driver } from '../../src/engines/native/render/request';
 import { MATH } from '../../src/engines/native/render/math';
 import { RANDOM } from '../../src/engines/native/render/random';
 import { sizeOf, type ValueType } from '../../src/graph/ir';
-import type { TracedProblem } from '../../src/graph/program';
+import { stateSize, type TracedProblem } from '../../src/graph/program';
 import { seedKey } from '../../src/random';
 
 export interface ForeignMachine {
@@ -137,6 +137,7 @@ class ForeignProgram implements UnrollProgram {
   readonly engine = 'native, of another processor';
   readonly problem;
   readonly theta;
+  readonly stateSize;
   readonly metrics;
   readonly finishes;
 
@@ -148,6 +149,7 @@ class ForeignProgram implements UnrollProgram {
   ) {
     this.problem = traced.problem;
     this.theta = traced.theta;
+    this.stateSize = stateSize(traced);
     this.metrics = traced.metrics;
     this.finishes = traced.finishes;
   }

@@ -38,6 +38,7 @@ export function plainProgram(problem: PlainProblem): PlainProgram {
       size: problem.thetaSize,
       leaves: [{ path: '', shape: [problem.thetaSize], offset: 0, size: problem.thetaSize }],
     },
+    stateSize: problem.stateSize,
     metrics: problem.metric ? ['metric'] : [],
     finishes: [],
     steps: 0,

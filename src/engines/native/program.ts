@@ -7,7 +7,7 @@ import {
   type UnrolledProblem,
   type UnrollProgram,
 } from '../../contracts';
-import type { TracedProblem } from '../../graph/program';
+import { stateSize, type TracedProblem } from '../../graph/program';
 import { differentiateProgram } from '../shared/derivative';
 import type { GraphEngine } from '../shared/engine';
 import { checkCombination } from '../shared/perturbation';
@@ -37,6 +37,7 @@ export class NativeUnrollProgram implements UnrollProgram {
   readonly engine: string;
   readonly problem: UnrolledProblem;
   readonly theta: ThetaLayout;
+  readonly stateSize: number;
   readonly metrics: readonly string[];
   readonly finishes: readonly string[];
   /** Addresses of the tables, in the program's order; the arrays themselves stay referenced. */
@@ -62,6 +63,7 @@ export class NativeUnrollProgram implements UnrollProgram {
     this.engine = owner.name;
     this.problem = traced.problem;
     this.theta = traced.theta;
+    this.stateSize = stateSize(traced);
     this.metrics = traced.metrics;
     this.finishes = traced.finishes;
     this.arrays = native.tables.map((table) => (table.kind === 'table' ? table.table.values : table.data));

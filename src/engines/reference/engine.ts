@@ -21,7 +21,7 @@ import {
 import { reverseProblem } from '../../graph/derive';
 import { compileInterpreter, stepContext, type CompiledInterpreter } from '../../graph/interpreter';
 import { sizeOf } from '../../graph/ir';
-import { sumsSize, type TracedProblem } from '../../graph/program';
+import { stateSize, sumsSize, type TracedProblem } from '../../graph/program';
 import { traceProblem } from '../../graph/trace';
 import { checkSignal } from '../shared/cancel';
 import { compileForwardDerivative, differentiateProgram } from '../shared/derivative';
@@ -79,6 +79,7 @@ class ReferenceProgram implements UnrollProgram {
   readonly engine;
   readonly problem;
   readonly theta;
+  readonly stateSize;
   readonly metrics;
   readonly finishes;
   private readonly interpreters: Interpreters;
@@ -90,6 +91,7 @@ class ReferenceProgram implements UnrollProgram {
     this.engine = owner.name;
     this.problem = traced.problem;
     this.theta = traced.theta;
+    this.stateSize = stateSize(traced);
     this.metrics = traced.metrics;
     this.finishes = traced.finishes;
     this.interpreters = interpretersOf(traced);

@@ -9,7 +9,7 @@ import {
 } from '../../contracts';
 import type { Graph } from '../../graph/ir';
 import type { ReverseProblem } from '../../graph/derive';
-import type { TracedProblem } from '../../graph/program';
+import { stateSize, type TracedProblem } from '../../graph/program';
 import { differentiateProgram } from '../shared/derivative';
 import type { GraphEngine } from '../shared/engine';
 import { combineNoise } from '../shared/perturbation';
@@ -40,6 +40,7 @@ export class TfjsProgram implements UnrollProgram {
   readonly engine: string;
   readonly problem: UnrolledProblem;
   readonly theta: ThetaLayout;
+  readonly stateSize: number;
   readonly metrics: readonly string[];
   readonly finishes: readonly string[];
   /** Calls of all populations, one after another: they run on the same plans, which hold a window's data. */
@@ -59,6 +60,7 @@ export class TfjsProgram implements UnrollProgram {
     this.engine = owner.name;
     this.problem = traced.problem;
     this.theta = traced.theta;
+    this.stateSize = stateSize(traced);
     this.metrics = traced.metrics;
     this.finishes = traced.finishes;
     this.workingSetBytes = workingSetBytes;
