@@ -9,6 +9,7 @@ import { evaluate, type EvaluateOptions } from './commands/evaluate';
 import { list } from './commands/list';
 import { report } from './commands/report';
 import { resume, type ResumeOptions } from './commands/resume';
+import { sweep, type SweepOptions } from './commands/sweep';
 import { train, type TrainOptions } from './commands/train';
 import { EXIT } from './exit-codes';
 import type { CommonOptions, Terminal } from './session';
@@ -21,6 +22,7 @@ Examples:
   outerloop train lorenz --seed 1 --set pairs=50 --out runs/lorenz-1
   outerloop train my.yaml --plugin ./my-task.ts --set task=sine
   outerloop resume runs/lorenz-1
+  outerloop sweep my-sweep.yaml --dry-run
   outerloop compare runs/lorenz-1 runs/lorenz-2
 
 Exit codes: 0 done, 1 failure, 2 a mistake in the command or the configuration, 130 interrupted.`;
@@ -91,6 +93,15 @@ function build(terminal: Terminal, run: (action: Action) => void): Command {
   command('report <dir>', 'write report.html again from the files of a run').action(
     (directory: string, options: CommonOptions) => run(() => report(directory, options, terminal)),
   );
+  running('sweep <file.yaml>', 'every combination of presets, estimators, settings and seeds; goes on where it was cut')
+    .option('--set <key=value>', 'override a key of every run; repeatable', collect)
+    .option('--engine <name>', 'auto, native, reference, tfjs, tfjs:wasm … (see doctor)')
+    .option('--output <dir>', "folder of the sweep (default: runs/ and the file's name)")
+    .option('--dry-run', 'check all runs and list them; run and write nothing')
+    .option('--allow-different-machine', 'go on with cut runs although versions, CPU or engine differ')
+    .option('--quiet', 'print nothing but where the results are')
+    .action((file: string, options: SweepOptions) => run(() => sweep(file, options, terminal)));
+
   command('compare <dirs...>', 'several runs in one table and one page; those that differ by their seed alone are one')
     .option('--output <file>', 'the page (default: comparison.html)')
     .action((directories: string[], options: CompareOptions) => run(() => compare(directories, options, terminal)));

@@ -75,6 +75,11 @@ function knownKeys(schema: Schema, path: readonly PropertyKey[]): string[] {
   return [];
 }
 
+/** Names of the options that a registered thing takes. */
+export function optionKeys(schema: Schema | undefined): string[] {
+  return schema === undefined ? [] : knownKeys(schema, []);
+}
+
 /** The schema at `path`; of a union, the first member that has such a place. */
 function schemaAt(schema: Schema, path: readonly PropertyKey[]): Schema | undefined {
   const bare = inner(schema);

@@ -76,6 +76,11 @@ function withPresets(config: ConfigObject, resolver: Resolver, seen: readonly st
   return mergeConfig(base, config);
 }
 
+/** What a preset's name stands for, as it was written. @throws UnknownNameError */
+export function presetConfig(preset: string, resolver: Resolver): ConfigObject {
+  return withPresets({ preset }, resolver);
+}
+
 function checkShape(config: ResolvedConfig): void {
   if (config.problem !== undefined) {
     for (const key of ['task', 'optimizer', 'objective'] as const) {

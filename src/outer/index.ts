@@ -29,4 +29,5 @@ export {
   type RunStore,
   type SavedRun,
 } from './run';
+export { expandSweep, inMember, sweepSchema, type SweepMember } from './sweep';
 export { describeTheta, initialTheta } from './theta';

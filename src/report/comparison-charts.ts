@@ -143,7 +143,12 @@ function specOf(chart: BandChart): TopLevelSpec {
   const scale = logarithmic ? ({ type: 'log' } as const) : { zero: false };
   const axis = logarithmic ? { format: '~g', labelOverlap: true } : {};
   const y = (field: string) => ({ field, type: 'quantitative', title: chart.y, scale, axis }) as const;
-  const x = { field: 'x', type: 'quantitative', title: AXES[chart.x], axis: { format: '~s' } } as const;
+  const x = {
+    field: 'x',
+    type: 'quantitative',
+    title: AXES[chart.x],
+    axis: chart.x === 'seconds' ? {} : { format: '~s' },
+  } as const;
   const legend = {
     orient: 'bottom',
     direction: 'vertical',

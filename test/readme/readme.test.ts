@@ -74,6 +74,14 @@ test('the worked example runs from a folder outside the repository', async () =>
   expect(await outerloop('train', 'mnist-lr-small', '--plugin', 'my-task.ts', ...swapped)).toMatchObject({ code: 0 });
 });
 
+test('the sweep of the README stands for as many runs as it seems to', async () => {
+  const [block] = blocks('yaml');
+  writeFileSync(join(folder, 'my-sweep.yaml'), block);
+  const { code, stdout } = await outerloop('sweep', 'my-sweep.yaml', '--dry-run');
+  expect(code).toBe(0);
+  expect(stdout).toContain(`${String(2 * 3 * 2 * 3)} runs in`);
+});
+
 test('every npm script and every outerloop command that the README names exists', async () => {
   const shell = blocks('sh').join('\n');
   const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {

@@ -1,7 +1,7 @@
 import { existsSync, realpathSync, statSync } from 'node:fs';
 import { dirname, extname, resolve } from 'node:path';
 import { ConfigurationError, UserError } from '../../contracts';
-import { readRecordedRun, writeWhole } from '../../outer/run-directory';
+import { readRecordedRun, sweepRuns, writeWhole } from '../../outer/run-directory';
 import { comparisonNotes, compareRuns, renderComparison, summarise, type Comparison } from '../../report';
 import { EXIT } from '../exit-codes';
 import { shown } from '../outcome';
@@ -56,13 +56,15 @@ export async function compare(
   terminal: Terminal,
 ): Promise<number> {
   const path = pagePath(options.output);
+  // The folder of a sweep stands for its runs.
+  const folders = directories.flatMap((directory) => sweepRuns(directory) ?? [directory]);
   const seen = new Map<string, string>();
-  for (const directory of directories) {
+  for (const directory of folders) {
     const real = existsSync(directory) ? realpathSync(directory) : directory;
     const twin = seen.get(real);
     if (twin !== undefined) throw new UserError(`${twin} and ${directory} are one folder. Leave one of them out.`);
     seen.set(real, directory);
   }
-  await concludeComparison(compareRuns(directories.map(readRecordedRun)), path, options, terminal);
+  await concludeComparison(compareRuns(folders.map(readRecordedRun)), path, options, terminal);
   return EXIT.ok;
 }

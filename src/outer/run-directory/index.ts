@@ -20,4 +20,12 @@ export {
   type RunRecord,
 } from './run-directory';
 export { evaluateRun, resumeRun, startRun, type EvaluateOptions, type ResumeOptions, type StartOptions } from './runs';
+export {
+  memberFolder,
+  openSweep,
+  placeMembers,
+  sweepRuns,
+  type MemberState,
+  type PlacedMember,
+} from './sweep-directory';
 export { decodeSafetensors, encodeSafetensors, type SafetensorsFile } from './safetensors';

@@ -365,7 +365,7 @@ export class RunDirectory implements RunStore {
 }
 
 /** As mkdir -p; Node's own tries for ever where the system answers ENOENT although the parent exists, as in /proc. */
-function makeFolder(path: string): void {
+export function makeFolder(path: string): void {
   if (existsSync(path)) return;
   makeFolder(dirname(path));
   try {

@@ -1,0 +1,205 @@
+import { basename, dirname, extname, join, resolve } from 'node:path';
+import { OuterloopError, type ConfigObject } from '../../contracts';
+import { expandSweep, inMember, parseOverride, prepareRun, type Override, type Resolver } from '../../outer';
+import {
+  openSweep,
+  placeMembers,
+  readRecordedRun,
+  resumeRun,
+  startRun,
+  type PlacedMember,
+  type RecordedRun,
+} from '../../outer/run-directory';
+import { compareRuns, objectiveKey } from '../../report';
+import { EXIT } from '../exit-codes';
+import { quoted, shown, writeReport } from '../outcome';
+import {
+  engineLimits,
+  interruptible,
+  openContainer,
+  type CommonOptions,
+  type LimitOptions,
+  type Terminal,
+} from '../session';
+import { concludeComparison } from './compare';
+import { listenersFor, readConfigFile } from './train';
+
+export interface SweepOptions extends CommonOptions, LimitOptions {
+  readonly set?: readonly string[];
+  readonly engine?: string;
+  readonly output?: string;
+  readonly dryRun?: boolean;
+  readonly allowDifferentMachine?: boolean;
+}
+
+interface Failure {
+  readonly folder: string;
+  readonly message: string;
+}
+
+/** Everything that a member's run needs beside the member. */
+interface Shared {
+  readonly resolver: Resolver;
+  readonly plugins: readonly string[];
+  readonly options: SweepOptions;
+  readonly terminal: Terminal;
+}
+
+/** The sweep's plugins, as files from here. */
+function pluginFiles(file: string, input: ConfigObject, options: SweepOptions): string[] {
+  const listed = Array.isArray(input.plugins) ? input.plugins.filter((name) => typeof name === 'string') : [];
+  const own = listed.map((name) => resolve(dirname(file), name));
+  return [...new Set([...own, ...(options.plugin ?? []).map((name) => resolve(name))])];
+}
+
+const STATES = { new: 'to run', unfinished: 'to go on with', done: 'done' } as const;
+
+function printPlan(path: string, placed: readonly PlacedMember[], { json }: SweepOptions, { out }: Terminal): void {
+  if (json === true) {
+    for (const { folder, state } of placed) out.write(`${JSON.stringify({ type: 'run', folder, state })}\n`);
+    return;
+  }
+  const width = Math.max(...placed.map(({ folder }) => folder.length));
+  for (const { folder, state } of placed) out.write(`${folder.padEnd(width)}  ${STATES[state]}\n`);
+  const left = placed.filter(({ state }) => state !== 'done').length;
+  out.write(`\n${placed.length} runs in ${shown(resolve(path))}, ${left} of them to run\n`);
+}
+
+/**
+ * Builds what each run that is left needs, and opens its engine, so that a mistake is found before the first one starts;
+ * runs that differ by their seed need the same.
+ */
+async function checkParts(placed: readonly PlacedMember[], resolver: Resolver): Promise<void> {
+  const left = placed.filter(({ state }) => state !== 'done');
+  for (const engine of new Set(left.map(({ member }) => member.config.engine))) {
+    await (await resolver.openEngine(engine)).engine.dispose();
+  }
+  const distinct = new Map(left.map((one) => [JSON.stringify({ ...one.member.config, seed: 0 }), one] as const));
+  for (const { member } of distinct.values()) {
+    try {
+      await prepareRun(member.config, resolver);
+    } catch (error) {
+      throw inMember(error, member);
+    }
+  }
+}
+
+/** Runs or resumes one member. Returns whether it was interrupted. */
+async function runMember(one: PlacedMember, shared: Shared, signal: AbortSignal): Promise<boolean> {
+  const { resolver, plugins, options, terminal } = shared;
+  const limits = engineLimits(options);
+  const listeners = listenersFor(options, terminal);
+  const { allowDifferentMachine } = options;
+  const result =
+    one.state === 'new'
+      ? await startRun({ config: one.member.config, resolver, out: one.path, plugins, limits, listeners, signal })
+      : await resumeRun(one.path, { resolver, limits, allowDifferentMachine, listeners, signal });
+  if (!result.interrupted) await writeReport(one.path, result);
+  return result.interrupted;
+}
+
+/** Runs what is left, one after another. A run that fails is told, and the next one starts. */
+async function runAll(
+  placed: readonly PlacedMember[],
+  shared: Shared,
+  signal: AbortSignal,
+): Promise<{ readonly failures: readonly Failure[]; readonly interrupted: boolean }> {
+  const { options, terminal } = shared;
+  const failures: Failure[] = [];
+  for (const [i, one] of placed.entries()) {
+    if (signal.aborted) return { failures, interrupted: true };
+    if (options.json === true) {
+      terminal.out.write(`${JSON.stringify({ type: 'run', folder: one.folder, state: one.state })}\n`);
+    } else if (options.quiet !== true) {
+      const again = one.state === 'done' ? ': done already' : one.state === 'unfinished' ? ': going on' : '';
+      terminal.err.write(`[${i + 1}/${placed.length}] ${one.folder}${again}\n`);
+    }
+    if (one.state === 'done') continue;
+    try {
+      if (await runMember(one, shared, signal)) return { failures, interrupted: true };
+    } catch (error) {
+      const known = error instanceof OuterloopError;
+      const message = `${known ? '' : 'internal: '}${error instanceof Error ? error.message : String(error)}`;
+      failures.push({ folder: one.folder, message });
+      if (options.json === true) {
+        terminal.out.write(`${JSON.stringify({ type: 'failure', folder: one.folder, message })}\n`);
+      } else terminal.err.write(`failed: ${message}\n`);
+    }
+  }
+  return { failures, interrupted: false };
+}
+
+/** A failed run that has done something is compared as far as it came. */
+function readable({ path }: PlacedMember): RecordedRun[] {
+  try {
+    return [readRecordedRun(path)];
+  } catch (error) {
+    if (error instanceof OuterloopError) return [];
+    throw error;
+  }
+}
+
+/** One table and page for each objective of the sweep. */
+async function compareAll(path: string, placed: readonly PlacedMember[], shared: Shared): Promise<void> {
+  const { options, terminal } = shared;
+  const byObjective = new Map<string, { presets: Set<string>; runs: RecordedRun[] }>();
+  for (const one of placed) {
+    for (const run of readable(one)) {
+      const key = objectiveKey(run);
+      const group = byObjective.get(key) ?? { presets: new Set<string>(), runs: [] };
+      group.presets.add(one.member.preset);
+      group.runs.push(run);
+      byObjective.set(key, group);
+    }
+  }
+  const taken = new Map<string, number>();
+  for (const { presets, runs } of byObjective.values()) {
+    const label = byObjective.size === 1 ? '' : `-${[...presets].join('+')}`;
+    const nth = (taken.get(label) ?? 0) + 1;
+    taken.set(label, nth);
+    const page = join(path, `comparison${label}${nth === 1 ? '' : `-${String(nth)}`}.html`);
+    try {
+      await concludeComparison(compareRuns(runs), page, options, terminal);
+    } catch (error) {
+      if (!(error instanceof OuterloopError)) throw error;
+      terminal.err.write(`no comparison: ${error.message}\n`);
+    }
+  }
+}
+
+/** Every run of a sweep file; what is done stays, what was cut goes on. */
+export async function sweep(file: string, options: SweepOptions, terminal: Terminal): Promise<number> {
+  engineLimits(options);
+  const input = readConfigFile(file);
+  const plugins = pluginFiles(file, input, options);
+  const resolver = await openContainer(plugins);
+  const overrides: Override[] = (options.set ?? []).map(parseOverride);
+  if (options.engine !== undefined) overrides.push({ key: 'engine', value: options.engine });
+  const members = expandSweep(input, overrides, resolver);
+  const path = options.output ?? join('runs', basename(file, extname(file)));
+  const placed = placeMembers(path, members);
+  if (options.dryRun === true) {
+    printPlan(path, placed, options, terminal);
+    return EXIT.ok;
+  }
+  await checkParts(placed, resolver);
+  const shared: Shared = { resolver, plugins, options, terminal };
+  const lock = openSweep(path, placed);
+  try {
+    const { failures, interrupted } = await interruptible(terminal, (signal) => runAll(placed, shared, signal));
+    if (interrupted) {
+      const output = options.output === undefined ? '' : ` --output ${quoted(options.output)}`;
+      if (options.json === true) terminal.out.write(`${JSON.stringify({ type: 'interrupted', directory: path })}\n`);
+      else terminal.err.write(`go on with: outerloop sweep ${quoted(file)}${output}\n`);
+      return EXIT.interrupted;
+    }
+    await compareAll(path, placed, shared);
+    if (options.json !== true) terminal.out.write(`sweep:   ${shown(resolve(path))}\n`);
+    if (failures.length === 0) return EXIT.ok;
+    terminal.err.write(`${failures.length} of ${placed.length} runs failed:\n`);
+    for (const { folder, message } of failures) terminal.err.write(`  ${folder}: ${message}\n`);
+    return EXIT.failure;
+  } finally {
+    lock.release();
+  }
+}

@@ -1,0 +1,225 @@
+/** Sweeps: presets × estimators × settings × seeds, every one a configuration that is checked before any of them runs. */
+import { z } from 'zod';
+import { ConfigurationError, UserError, type ConfigObject, type ConfigValue } from '../contracts';
+import { presetConfig, resolveConfig, type NamedConfig, type ResolvedConfig } from './config';
+import { checkWith, optionKeys } from './config-check';
+import { isConfigObject, mergeConfig, type Override } from './config-merge';
+import { canonical } from './prepare';
+import type { Resolver } from './resolver';
+
+const value = z.unknown() as z.ZodType<ConfigValue>;
+const named = z.looseObject({ name: z.string().min(1) });
+const estimator = z.union([z.string().min(1), named], { error: 'a name, or {name, …options}' });
+const seed = z.int().min(0);
+
+/** Preset, estimator and seed have lists of their own. */
+const settings = z.record(z.string(), value);
+
+export const sweepSchema = z.strictObject({
+  /** Files, relative to the sweep's. */
+  plugins: z.array(z.string()).default([]),
+  presets: z.array(z.string().min(1)).optional(),
+  /** By default each preset's own. */
+  estimators: z.array(estimator).optional(),
+  /** So many from 0 on, or a list. */
+  seeds: z.union([z.int().positive(), z.array(seed)], { error: 'a positive integer, or a list of seeds' }).default([0]),
+  /** Lists by dotted key: one run for each combination. */
+  settings: z.record(z.string(), z.array(value, { error: 'a list of values' })).default({}),
+  /** The same for all runs, by dotted key. */
+  set: settings.default({}),
+  /** Combinations to leave out: runs that agree with all that an entry names. */
+  exclude: z
+    .array(
+      z.strictObject({
+        preset: z.string().optional(),
+        estimator: z.string().optional(),
+        seed: seed.optional(),
+        settings: settings.optional(),
+      }),
+    )
+    .default([]),
+  /** Single runs beside the product. */
+  runs: z
+    .array(
+      z.strictObject({
+        preset: z.string().min(1),
+        estimator: estimator.optional(),
+        seed: seed.default(0),
+        settings: settings.default({}),
+      }),
+    )
+    .default([]),
+});
+type Sweep = z.output<typeof sweepSchema>;
+
+/** One run of a sweep. */
+export interface SweepMember {
+  readonly preset: string;
+  /** As the sweep's file names it; absent: the preset's own. */
+  readonly estimator?: NamedConfig;
+  readonly seed: number;
+  /** What sets it apart from others of its preset and estimator, by dotted key. */
+  readonly settings: ConfigObject;
+  readonly config: ResolvedConfig;
+}
+
+type Choice = Omit<SweepMember, 'config'>;
+
+const asNamed = (entry: z.output<typeof estimator> | undefined): NamedConfig | undefined =>
+  entry === undefined ? undefined : typeof entry === 'string' ? { name: entry } : (entry as NamedConfig);
+
+/** Every combination of one value a key, the last key moving fastest. */
+function combinations(lists: Readonly<Record<string, readonly ConfigValue[]>>): ConfigObject[] {
+  return Object.entries(lists).reduce<ConfigObject[]>(
+    (rows, [key, values]) => rows.flatMap((row) => values.map((one) => ({ ...row, [key]: one }))),
+    [{}],
+  );
+}
+
+function product(sweep: Sweep): Choice[] {
+  const { presets = [], estimators, seeds, settings: lists } = sweep;
+  const all = typeof seeds === 'number' ? Array.from({ length: seeds }, (_, i) => i) : seeds;
+  const entries = estimators === undefined ? [undefined] : estimators.map(asNamed);
+  return presets.flatMap((preset) =>
+    entries.flatMap((entry) =>
+      combinations(lists).flatMap((chosen) =>
+        all.map((number) => ({
+          preset,
+          ...(entry === undefined ? {} : { estimator: entry }),
+          seed: number,
+          settings: chosen,
+        })),
+      ),
+    ),
+  );
+}
+
+/** @throws UserError: which list is empty */
+function checkSomething(sweep: Sweep, choices: readonly unknown[], left: readonly unknown[]): void {
+  if (left.length > 0) return;
+  if (choices.length > 0) throw new UserError('the sweep has no runs: "exclude" leaves none of them.');
+  const lists: [string, readonly unknown[] | undefined][] = [
+    ['presets', sweep.presets ?? []],
+    ['estimators', sweep.estimators],
+    ['seeds', typeof sweep.seeds === 'number' ? undefined : sweep.seeds],
+    ...Object.entries(sweep.settings).map(([key, values]): [string, readonly unknown[]] => [`settings.${key}`, values]),
+  ];
+  const empty = lists.filter(([, list]) => list?.length === 0).map(([key]) => `"${key}"`);
+  const where = empty.length === 1 ? `${empty[0]} is empty` : `${empty.join(' and ')} are empty`;
+  throw new UserError(`the sweep has no runs: ${where}. Give each list at least one value.`);
+}
+
+/** @throws ConfigurationError for keys that have lists of their own */
+function checkKeys(sweep: Sweep): void {
+  const own: Readonly<Record<string, string>> = { preset: 'presets', estimator: 'estimators', seed: 'seeds' };
+  const places: [string, object][] = [
+    ['settings', sweep.settings],
+    ['set', sweep.set],
+    ...sweep.runs.map(({ settings: one }, i): [string, object] => [`runs.${String(i)}.settings`, one]),
+  ];
+  for (const [place, keys] of places) {
+    const taken = Object.keys(keys).find((key) => Object.hasOwn(own, key));
+    if (taken === undefined) continue;
+    const instead = place.startsWith('runs') ? `"${taken}" beside it` : `the list "${own[taken]}"`;
+    throw new ConfigurationError(`${place}.${taken}`, `${instead} instead`, 'a setting');
+  }
+}
+
+/** The choices that no entry names. @throws ConfigurationError for an entry that names none */
+function withoutExcluded(sweep: Sweep, choices: readonly Choice[], estimatorOf: (of: Choice) => string): Choice[] {
+  const meets = (choice: Choice, entry: Sweep['exclude'][number]): boolean =>
+    (entry.preset === undefined || entry.preset === choice.preset) &&
+    (entry.estimator === undefined || entry.estimator === estimatorOf(choice)) &&
+    (entry.seed === undefined || entry.seed === choice.seed) &&
+    Object.entries(entry.settings ?? {}).every(
+      ([key, one]) => key in choice.settings && canonical(choice.settings[key]) === canonical(one),
+    );
+  sweep.exclude.forEach((entry, i) => {
+    if (choices.some((choice) => meets(choice, entry))) return;
+    const got = canonical(entry);
+    throw new ConfigurationError(`exclude.${String(i)}`, 'what some run of the sweep agrees with', got);
+  });
+  return choices.filter((choice) => !sweep.exclude.some((entry) => meets(choice, entry)));
+}
+
+/**
+ * The estimator of a choice. One that is not the preset's own takes over those options of the preset's that it has too
+ * (pairs, sigma, window …), so that one list of names serves presets of different sizes.
+ */
+function estimatorConfig(choice: Choice, resolver: Resolver): ConfigObject | undefined {
+  const { estimator: entry, preset } = choice;
+  if (entry === undefined) return undefined;
+  const base = presetConfig(preset, resolver).estimator as ConfigValue | undefined;
+  if (!isConfigObject(base)) return entry;
+  if (base.name === entry.name) return mergeConfig(base, entry);
+  const keys = optionKeys(resolver.registration('estimator', entry.name).options);
+  const shared = Object.entries(base).filter(([key]) => keys.includes(key));
+  return { ...Object.fromEntries(shared), ...entry };
+}
+
+/** How a run of the sweep is called in messages. */
+function titleOf({ preset, estimator: entry, settings: chosen, seed: number }: Choice): string {
+  const own = Object.entries(chosen).map(([key, one]) => `${key}=${typeof one === 'string' ? one : canonical(one)}`);
+  return [preset, ...(entry === undefined ? [] : [entry.name]), ...own, `seed ${String(number)}`].join(', ');
+}
+
+/** A mistake with the run that has it. */
+export function inMember(error: unknown, choice: Choice): unknown {
+  if (!(error instanceof UserError)) return error;
+  return new UserError(`run (${titleOf(choice)}): ${error.message}`, { cause: error });
+}
+
+function resolved(choice: Choice, common: readonly Override[], resolver: Resolver): SweepMember {
+  const overrides = [
+    ...common,
+    ...Object.entries(choice.settings).map(([key, one]) => ({ key, value: one })),
+    { key: 'seed', value: choice.seed },
+  ];
+  try {
+    const chosen = estimatorConfig(choice, resolver);
+    const input = { preset: choice.preset, ...(chosen === undefined ? {} : { estimator: chosen }) };
+    return { ...choice, config: resolveConfig(input, overrides, resolver) };
+  } catch (error) {
+    throw inMember(error, choice);
+  }
+}
+
+/** @throws UserError naming two members that are one run */
+function checkDistinct(members: readonly SweepMember[]): void {
+  const seen = new Map<string, SweepMember>();
+  for (const member of members) {
+    const text = canonical(member.config as unknown as ConfigObject);
+    const twin = seen.get(text);
+    if (twin !== undefined) {
+      throw new UserError(
+        `the sweep has one run twice: (${titleOf(twin)}) and (${titleOf(member)}). Leave one of them out.`,
+      );
+    }
+    seen.set(text, member);
+  }
+}
+
+/**
+ * All runs of a sweep in order: presets, then estimators, then settings, then seeds, the last moving fastest.
+ * @param overrides on top of the sweep's own `set`
+ * @throws ConfigurationError, UnknownNameError, UserError for the first run that cannot be; nothing is run or written
+ */
+export function expandSweep(input: ConfigObject, overrides: readonly Override[], resolver: Resolver): SweepMember[] {
+  const sweep = checkWith(sweepSchema, input, '', 'a sweep');
+  checkKeys(sweep);
+  const single = sweep.runs.map(({ estimator: entry, ...rest }): Choice => {
+    const name = asNamed(entry);
+    return { ...rest, ...(name === undefined ? {} : { estimator: name }) };
+  });
+  const ownEstimator = (preset: string): string => {
+    const own = presetConfig(preset, resolver).estimator as ConfigValue | undefined;
+    return isConfigObject(own) && typeof own.name === 'string' ? own.name : '';
+  };
+  const all = product(sweep);
+  const left = withoutExcluded(sweep, all, ({ estimator: entry, preset }) => entry?.name ?? ownEstimator(preset));
+  checkSomething(sweep, all, [...left, ...single]);
+  const common = [...Object.entries(sweep.set).map(([key, one]) => ({ key, value: one })), ...overrides];
+  const members = [...left, ...single].map((choice) => resolved(choice, common, resolver));
+  checkDistinct(members);
+  return members;
+}

@@ -1,0 +1,163 @@
+/** `outerloop sweep` and `outerloop compare`: what they print, write and survive. */
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
+import { runCommandLine } from '../../src/cli/program';
+import type { Terminal } from '../../src/cli/session';
+import { CompiledSources, finished, temporaryFolder } from '../outer/compiled';
+
+jest.setTimeout(120_000);
+
+const CLI = join('src', 'cli', 'main.js');
+let sources: CompiledSources;
+let folder: string;
+
+beforeAll(() => {
+  sources = new CompiledSources();
+  folder = temporaryFolder();
+});
+afterAll(() => {
+  sources.dispose();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** A command without a process of its own, which would take a second to start. Paths are absolute. */
+async function here(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  const [out, err] = [new PassThrough(), new PassThrough()];
+  const code = await runCommandLine(args, { out, err } as unknown as Terminal);
+  const text = (stream: PassThrough): string => (stream.read() as Buffer | null)?.toString() ?? '';
+  return { code, stdout: text(out), stderr: text(err) };
+}
+const at = (...path: string[]): string => join(folder, ...path);
+
+const lineCount = (path: string): number =>
+  existsSync(join(folder, path)) ? readFileSync(join(folder, path), 'utf8').split('\n').length - 1 : 0;
+const withoutTime = (path: string): unknown[] =>
+  readFileSync(join(folder, path), 'utf8')
+    .trimEnd()
+    .split('\n')
+    .map((line) => ({ ...(JSON.parse(line) as object), wallSeconds: 0 }));
+
+test('a sweep that is killed goes on where it was cut, leaves alone what is done, and compares its runs', async () => {
+  const iterations = 60;
+  writeFileSync(
+    join(folder, 'killed.yaml'),
+    `presets: [quadratic]
+estimators: [nres, pes]
+seeds: 2
+set: {engine: reference, iterations: ${String(iterations)}, pairs: 4, checkpoint.seconds: 0.001}
+`,
+  );
+  const cut = 'quadratic--nres--seed=1';
+  const child = sources.start(CLI, ['sweep', 'killed.yaml'], { cwd: folder });
+  const timer = setInterval(() => {
+    if (lineCount(join('runs', 'killed', cut, 'metrics.jsonl')) >= 5) child.kill('SIGKILL');
+  }, 5);
+  expect((await finished(child)).signal).toBe('SIGKILL');
+  clearInterval(timer);
+  expect(lineCount(join('runs', 'killed', cut, 'metrics.jsonl'))).toBeLessThan(iterations);
+  const first = join(folder, 'runs', 'killed', 'quadratic--nres--seed=0', 'summary.json');
+  const done = readFileSync(first, 'utf8');
+
+  const dry = await here('sweep', at('killed.yaml'), '--dry-run', '--output', at('runs', 'killed'));
+  expect(dry.stdout).toMatch(/nres--seed=0 +done\n.*nres--seed=1 +to go on with\n.*pes--seed=0 +to run\n.*to run\n/);
+  expect(dry.stdout).toContain(`4 runs in ${at('runs', 'killed')}, 3 of them to run`);
+  expect(existsSync(join(folder, 'runs', 'killed', 'quadratic--pes--seed=0'))).toBe(false);
+
+  const again = await here('sweep', at('killed.yaml'), '--output', at('runs', 'killed'));
+  expect(again.stderr).toContain(
+    '[1/4] quadratic--nres--seed=0: done already\n[2/4] quadratic--nres--seed=1: going on',
+  );
+  expect(again.code).toBe(0);
+  // Seconds are in it: it was not run again.
+  expect(readFileSync(first, 'utf8')).toBe(done);
+  expect(again.stdout).toMatch(/│ nres │ 0, 1 .*\n.*\n│ pes +│ 0, 1 /);
+  // 60 iterations of 2·4·10 inner steps, 10 of them in sequence.
+  expect(again.stdout).toMatch(/│ +4,800 │ +600 │/);
+  expect(again.stdout).toContain(`comparison: ${at('runs', 'killed', 'comparison.html')}\n`);
+  expect(readFileSync(join(folder, 'runs', 'killed', 'comparison.html'), 'utf8')).toContain('<svg');
+
+  const sets = ['pairs=4', `iterations=${String(iterations)}`].flatMap((set) => ['--set', set]);
+  const one = ['train', 'quadratic', '--engine', 'reference', ...sets, '--seed', '1', '--quiet', '--out', at('one')];
+  expect((await here(...one)).code).toBe(0);
+  expect(withoutTime(join('runs', 'killed', cut, 'metrics.jsonl'))).toEqual(withoutTime(join('one', 'metrics.jsonl')));
+
+  // The sweep's folder stands for its runs; the page goes where it is told to.
+  const compared = await here('compare', at('runs', 'killed'), '--output', at('page.html'), '--json');
+  expect(compared).toMatchObject({ code: 0, stderr: '' });
+  const { groups } = JSON.parse(compared.stdout) as { groups: { label: string; innerSteps: number }[] };
+  expect(groups.map(({ label, innerSteps }) => [label, innerSteps])).toEqual([
+    ['nres', 4800],
+    ['pes', 4800],
+  ]);
+  expect(existsSync(join(folder, 'page.html'))).toBe(true);
+  const twice = await here('compare', at('one'), at('runs', 'killed', cut));
+  expect(twice).toMatchObject({ code: 2, stdout: '' });
+  expect(twice.stderr).toMatch(/^error: \S+one and \S+ are one run \(nres, seed 1\), which would count twice\..*\n$/);
+});
+
+test('a run that fails is told, the others run, and the failures stand at the end', async () => {
+  // FullES needs an end of the horizon, which nobody knows before the problem has compiled.
+  writeFileSync(
+    join(folder, 'fails.yaml'),
+    `presets: [influence-balancing, quadratic]
+estimators: [full-es, nres]
+set: {engine: reference, iterations: 2, pairs: 2}
+`,
+  );
+  const { code, stdout, stderr } = await here('sweep', at('fails.yaml'), '--output', at('fails'));
+  expect(code).toBe(1);
+  const message = 'horizon: expected a number of steps for full-es, got Infinity.';
+  expect(stderr).toContain(`failed: ${message}`);
+  expect(stderr).toMatch(/1 of 4 runs failed:\n {2}influence-balancing--full-es--seed=0: horizon: expected .*\n$/);
+  expect(readdirSync(join(folder, 'fails')).sort()).toEqual([
+    'comparison-influence-balancing.html',
+    'comparison-quadratic.html',
+    'influence-balancing--nres--seed=0',
+    'quadratic--full-es--seed=0',
+    'quadratic--nres--seed=0',
+    'sweep.json',
+  ]);
+  // Runs of two objectives are two comparisons, and no one.
+  expect(stdout.match(/^comparison: /gm)).toHaveLength(2);
+  const names = ['influence-balancing--nres--seed=0', 'quadratic--nres--seed=0'].map((name) => at('fails', name));
+  const compared = await here('compare', ...names, '--output', at('both.html'));
+  expect(compared).toMatchObject({ code: 2, stdout: '' });
+  expect(compared.stderr).toContain('(horizon: infinite → 100; problem.name: influence-balancing → quadratic)');
+  expect(existsSync(at('both.html'))).toBe(false);
+});
+
+test('Ctrl-C ends a sweep after a checkpoint and says how to go on', async () => {
+  writeFileSync(
+    join(folder, 'stopped.yaml'),
+    'presets: [quadratic]\nseeds: 3\nset: {engine: reference, iterations: 2000, pairs: 8}\n',
+  );
+  const child = sources.start(CLI, ['sweep', 'stopped.yaml', '--output', 'stopped'], { cwd: folder });
+  let interrupted = false;
+  child.stderr?.on('data', (chunk: Buffer) => {
+    if (interrupted || !/\d+\/2000/.test(chunk.toString())) return;
+    interrupted = true;
+    child.kill('SIGINT');
+  });
+  const stopped = await finished(child);
+  expect(stopped.code).toBe(130);
+  expect(stopped.stderr).toContain('go on with: outerloop sweep stopped.yaml --output stopped\n');
+  expect(readdirSync(join(folder, 'stopped')).sort()).toEqual(['quadratic--nres--seed=0', 'sweep.json']);
+});
+
+test.each<[string, () => string[], string]>([
+  ['no run', () => ['compare', folder], 'holds no run: config.json cannot be read (ENOENT).'],
+  [
+    'no page',
+    () => ['compare', 'x', '--output', 'x.pdf'],
+    '--output: expected the name of an .html file, got "x.pdf".',
+  ],
+  ['nowhere', () => ['compare', 'x', '--output', 'no/x.html'], '--output: expected a file in a folder that exists'],
+  ['nothing', () => ['compare'], "missing required argument 'dirs'"],
+  ['no sweep', () => ['sweep', at('none.yaml')], 'none.yaml: expected a configuration file, got ENOENT.'],
+  ['one folder twice', () => ['compare', folder, `${folder}/.`], 'are one folder. Leave one of them out.'],
+])('%s: one line, exit 2', async (_name, args, message) => {
+  const { code, stdout, stderr } = await here(...args());
+  expect(stderr).toContain(message);
+  expect({ code, stdout, lines: stderr.trimEnd().split('\n').length }).toEqual({ code: 2, stdout: '', lines: 1 });
+});
