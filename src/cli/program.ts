@@ -56,7 +56,7 @@ function build(terminal: Terminal, run: (action: Action) => void): Command {
     command(name, description)
       .option(
         '--memory <bytes>',
-        'memory that particles should stay within, e.g. 2GiB; native runs them in chunks then',
+        'memory that particles should stay within, e.g. 2GiB; native runs them in chunks then, and reverse windows keep less',
       )
       .option('--threads <n>', 'threads of engine native (default: OUTERLOOP_THREADS, else the cores)');
 

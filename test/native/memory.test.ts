@@ -100,8 +100,9 @@ test.each<Case>([
 });
 
 test('bytes for people', () => {
-  expect([100, 2 ** 17 - 1, 2 ** 17, 1.25 * MiB, 2 ** 34].map(bytesText)).toEqual([
-    '0.1 KiB',
+  expect([100, 2 ** 10, 2 ** 17 - 1, 2 ** 17, 1.25 * MiB, 2 ** 34].map(bytesText)).toEqual([
+    '100 bytes',
+    '1.0 KiB',
     '128.0 KiB',
     '0.1 MiB',
     '1.3 MiB',
