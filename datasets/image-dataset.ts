@@ -1,7 +1,8 @@
 /** Image classification sets as resident uint8 tables: what MNIST and its relatives share. */
 import { z } from 'zod';
-import { ConfigurationError, DatasetError, type Dataset, type DataSplit, type Split } from '../src/contracts';
+import { ConfigurationError, type Dataset, type DataSplit, type Split } from '../src/contracts';
 import { resizeBilinear } from './resize';
+import { checkRows } from './rows';
 import { tableDataset } from './table-dataset';
 
 /** Images [rows, height, width, channels], row-major, with one label each. */
@@ -26,18 +27,33 @@ export const imageOptions = z.strictObject({
   normalise: z
     .union([z.enum(['standard', 'unit']), z.strictObject({ mean: z.number(), std: z.number().positive() })])
     .default('standard'),
+  /** Part of the training images that is `validation`, between 0 and 1; the test images stay what they are. */
+  validationShare: z.number().gt(0).lt(1).optional(),
 });
 export type ImageOptions = z.input<typeof imageOptions>;
 
+/** Of sets that are fetched. */
+export const fetchedImageOptions = imageOptions.extend({
+  /** A folder of the files that the set was published as, instead of the fetched ones. */
+  folder: z.string().min(1).optional(),
+});
+export type FetchedImageOptions = z.input<typeof fetchedImageOptions>;
+
+type ImageSchema = typeof imageOptions | typeof fetchedImageOptions;
+
 /** @throws ConfigurationError for the first option that is wrong, under the name of the data set. */
-export function checkedImageOptions(name: string, options: ImageOptions): z.output<typeof imageOptions> {
-  const parsed = imageOptions.safeParse(options);
-  if (parsed.success) return parsed.data;
+export function checkedImageOptions<S extends ImageSchema = typeof imageOptions>(
+  name: string,
+  options: z.input<S>,
+  schema: S = imageOptions as S,
+): z.output<S> {
+  const parsed = schema.safeParse(options);
+  if (parsed.success) return parsed.data as z.output<S>;
   const [issue] = parsed.error.issues;
   if (issue.code === 'unrecognized_keys') {
     throw new ConfigurationError(
       name,
-      `the options ${Object.keys(imageOptions.shape).join(', ')}`,
+      `the options ${Object.keys(schema.shape).join(', ')}`,
       issue.keys.map((key) => `"${key}"`).join(', '),
     );
   }
@@ -46,6 +62,8 @@ export function checkedImageOptions(name: string, options: ImageOptions): z.outp
     size: 'an integer from 1 to 256',
     flatten: 'true or false',
     normalise: '"standard", "unit" or {mean, std} with a positive std',
+    validationShare: 'a number between 0 and 1, both excluded',
+    folder: 'the path of a folder',
   };
   const key = String(issue.path[0]);
   throw new ConfigurationError(
@@ -65,23 +83,28 @@ function decodeOf(
   return { scale: 1 / (255 * std), offset: -mean / std };
 }
 
-function checkLabels(name: string, labels: Uint8Array, classes: number): void {
-  const row = labels.findIndex((label) => label >= classes);
-  if (row >= 0) {
-    throw new DatasetError(
-      `${name}: expected labels from 0 to ${classes - 1}, got ${labels[row]} in row ${row}. Fetch the file again.`,
-    );
-  }
+/** Training rows that are `validation`. @throws ConfigurationError for a share that leaves one of the two parts empty. */
+function validationRowsOf(name: string, rows: number, share: number): number {
+  const validation = Math.round(rows * share);
+  if (validation > 0 && validation < rows) return validation;
+  throw new ConfigurationError(
+    `${name}.validationShare`,
+    `a share that leaves a row or more in both parts of ${rows} rows`,
+    String(share),
+  );
 }
 
 /**
- * The first `train.rows − validationRows` training images are the split `train`, the last `validationRows` are
- * `validation`, all of the test images are `test`. Splits are views of one table; labels are uint8, seen as int32.
- * @throws DatasetError for a label out of range. @throws ConfigurationError for a wrong option.
+ * The first `train.rows − validationRows` training images are the split `train`, the last `validationRows` (or the share
+ * that the options ask for) are `validation`, all of the test images are `test`. Splits are views of one table; labels are
+ * uint8, seen as int32.
+ * @throws DatasetError for an empty image or a label out of range. @throws ConfigurationError for a wrong option.
  */
 export function imageDataset(
   source: {
     readonly name: string;
+    /** Tells contents of one name apart; absent if there is but one. */
+    readonly content?: string;
     readonly classes: number;
     readonly validationRows: number;
     /** Published moments of x/255 over the training pixels. */
@@ -92,10 +115,13 @@ export function imageDataset(
   options: ImageOptions = {},
 ): Dataset {
   const { name, classes, train, test } = source;
-  const { size, flatten, normalise } = checkedImageOptions(name, options);
-  checkLabels(`${name} training labels`, train.labels, classes);
-  checkLabels(`${name} test labels`, test.labels, classes);
+  const { size, flatten, normalise, validationShare } = checkedImageOptions(name, options);
+  const validationRows =
+    validationShare === undefined ? source.validationRows : validationRowsOf(name, train.rows, validationShare);
+  checkRows(`${name} training images`, train, classes, 'Fetch the file again.');
+  checkRows(`${name} test images`, test, classes, 'Fetch the file again.');
 
+  const called = source.content === undefined ? name : `${name}@${source.content}`;
   const shape = [size ?? train.height, size ?? train.width, train.channels];
   const rowSize = shape.reduce((a, b) => a * b, 1);
   const inputShape = flatten ? [rowSize] : shape;
@@ -109,7 +135,7 @@ export function imageDataset(
     const rows = to - from;
     // Engines keep one copy a name: whatever changes a table's numbers or shape is part of it.
     const named = (column: string, rowShape: readonly number[]): string =>
-      `${name}/${split}/${column}[${rowShape.join('x')}]`;
+      `${called}/${split}/${column}[${[rows, ...rowShape].join('x')}]`;
     return {
       rows,
       xs: {
@@ -128,7 +154,7 @@ export function imageDataset(
     };
   };
 
-  const trainRows = train.rows - source.validationRows;
+  const trainRows = train.rows - validationRows;
   const trainPixels = pixelsOf(train);
   return tableDataset({
     name,

@@ -1,9 +1,17 @@
 import type { Registrar } from '../src/contracts';
-import { imageOptions } from './image-dataset';
+import { cifar10, cifarOptions } from './cifar-10';
+import { fashionMnist } from './fashion-mnist';
+import { CIFAR_10 } from './files/cifar-10';
+import { FASHION_MNIST } from './files/fashion-mnist';
+import { filesOf } from './files/image-store';
+import { mnistFiles } from './files/mnist-data';
+import { fetchedImageOptions, imageOptions } from './image-dataset';
 import { mnist } from './mnist';
 
 export { arrayDataset, type ArrayDatasetOptions, type SplitArrays } from './array-dataset';
-export { type ImageOptions } from './image-dataset';
+export { cifar10 } from './cifar-10';
+export { fashionMnist } from './fashion-mnist';
+export { type FetchedImageOptions, type ImageOptions } from './image-dataset';
 export { mnist } from './mnist';
 
 /** One line a data set. */
@@ -11,6 +19,20 @@ export function registerDatasets({ dataset }: Registrar): void {
   dataset('mnist', {
     description: 'MNIST digits, 28 × 28 grey, 50000 train / 10000 validation / 10000 test',
     options: imageOptions,
+    files: mnistFiles(),
     create: mnist,
+  });
+  dataset('fashion-mnist', {
+    description:
+      'Fashion-MNIST clothes, 28 × 28 grey, 50000 train / 10000 validation / 10000 test; fetched on first use',
+    options: fetchedImageOptions,
+    files: filesOf(FASHION_MNIST),
+    create: (options, { watch }) => fashionMnist(options, watch),
+  });
+  dataset('cifar-10', {
+    description: 'CIFAR-10, 32 × 32 colour, 40000 train / 10000 validation / 10000 test; fetched on first use',
+    options: cifarOptions,
+    files: filesOf(CIFAR_10),
+    create: (options, { watch }) => cifar10(options, watch),
   });
 }

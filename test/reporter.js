@@ -1,5 +1,6 @@
-// The end of a run: which engines it did not test, and the count on a line of its own. OUTERLOOP_REQUIRE (names, separated
-// by commas) turns an engine that is missing, or that there is no such of, into a failed run.
+// The end of a run: which engines and data sets it did not test, and the count on a line of its own. OUTERLOOP_REQUIRE (names, separated
+// by commas) turns one that is missing, or that there is no such of, into a failed run.
+const { FETCHED_SETS } = require('./support/optional-data');
 const { OPTIONAL_ENGINES, required, skippedEngines } = require('./support/optional-engines');
 
 const BUILT_IN = ['reference', 'tfjs:cpu', 'tfjs:wasm'];
@@ -7,18 +8,29 @@ const BUILT_IN = ['reference', 'tfjs:cpu', 'tfjs:wasm'];
 module.exports = class {
   constructor() {
     const missing = Object.keys(OPTIONAL_ENGINES).filter((name) => !OPTIONAL_ENGINES[name]());
-    const known = [...BUILT_IN, ...Object.keys(OPTIONAL_ENGINES)];
+    const known = [...BUILT_IN, ...Object.keys(OPTIONAL_ENGINES), ...FETCHED_SETS];
     this.skipped = skippedEngines();
     this.failed = required().filter((name) => missing.includes(name) || !known.includes(name));
   }
 
   onRunComplete(_contexts, results) {
     if (this.skipped.length > 0) console.log(`\nengines not tested here: ${this.skipped.join(', ')}`);
-    if (this.failed.length > 0) console.log(`\nengines required but missing: ${this.failed.join(', ')}`);
+    // Tests run in other processes: what could not be fetched is told by the names of skipped tests.
+    for (const { testResults } of results.testResults) {
+      for (const { status, title } of testResults) {
+        const [, name, reason] = /^data set (\S+) is not tested: (.*)$/.exec(title) ?? [];
+        if (status !== 'pending' || name === undefined) continue;
+        console.log(`\ndata set not tested here: ${name} (${reason})`);
+        if (required().includes(name)) this.failed.push(name);
+      }
+    }
+    if (this.failed.length > 0) console.log(`\nrequired but missing: ${this.failed.join(', ')}`);
     console.log(`${results.numPassedTests} passed, ${results.numFailedTests} failed`);
   }
 
   getLastError() {
-    return this.failed.length > 0 ? new Error(`required engines are missing: ${this.failed.join(', ')}`) : undefined;
+    return this.failed.length > 0
+      ? new Error(`required engines or data sets are missing: ${this.failed.join(', ')}`)
+      : undefined;
   }
 };

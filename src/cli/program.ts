@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { OuterloopError } from '../contracts';
 import { version } from '../outer/version';
 import { compare, type CompareOptions } from './commands/compare';
+import { dataFetch, dataList, dataVerify } from './commands/data';
 import { demo, type DemoOptions } from './commands/demo';
 import { doctor } from './commands/doctor';
 import { evaluate, type EvaluateOptions } from './commands/evaluate';
@@ -24,6 +25,7 @@ Examples:
   outerloop resume runs/lorenz-1
   outerloop sweep my-sweep.yaml --dry-run
   outerloop compare runs/lorenz-1 runs/lorenz-2
+  outerloop data fetch cifar-10
 
 Exit codes: 0 done, 1 failure, 2 a mistake in the command or the configuration, 130 interrupted.`;
 
@@ -43,8 +45,8 @@ function build(terminal: Terminal, run: (action: Action) => void): Command {
     });
 
   /** A subcommand with the flags that all of them take. */
-  const command = (name: string, description: string): Command =>
-    program
+  const command = (name: string, description: string, parent = program): Command =>
+    parent
       .command(name)
       .description(description)
       .option('--plugin <file>', 'load a plugin (.ts or .js); repeatable', collect)
@@ -109,6 +111,18 @@ function build(terminal: Terminal, run: (action: Action) => void): Command {
   command('list', 'list presets, tasks, optimizers, estimators, data sets and engines').action(
     (options: CommonOptions) => run(() => list(options, terminal)),
   );
+  const data = program.command('data').description('data sets: which there are, bring them here, check them');
+  command('list', 'list data sets, where they come from, and whether they are on this machine', data).action(
+    (options: CommonOptions) => run(() => dataList(options, terminal)),
+  );
+  command('fetch <name...>', 'fetch data sets to this machine; damaged ones are replaced', data)
+    .option('--quiet', 'print no progress')
+    .action((names: string[], options: CommonOptions) => run(() => dataFetch(names, options, terminal)));
+  command(
+    'verify [name...]',
+    'check every byte and every row of data sets (by default of all that are here)',
+    data,
+  ).action((names: string[], options: CommonOptions) => run(() => dataVerify(names, options, terminal)));
   command('doctor', 'say which engines run here, and what the others lack').action((options: CommonOptions) =>
     run(() => doctor(options, terminal)),
   );

@@ -3,12 +3,7 @@ import { Presets, SingleBar } from 'cli-progress';
 import type { ThetaDescription } from '../contracts';
 import type { RunEvent, RunListener } from '../outer/events';
 import { formatMeasurement, formatNumber } from '../report';
-
-/** Where lines and bars go; `process.stderr` in use, a string in tests. */
-export interface ProgressStream {
-  readonly isTTY?: boolean;
-  write(text: string): unknown;
-}
+import { dataProgress, type ProgressStream } from './data-progress';
 
 /** `learningRate 0.03 → 0.011 → 0.006`: a curve's first, middle and last value; otherwise the values by name. */
 export function summariseTheta(description: ThetaDescription | undefined): string {
@@ -55,6 +50,8 @@ export function progressListener(stream: ProgressStream): RunListener {
   let first = 0;
   let startedAt = 0;
   let dropped = 0;
+
+  const onData = dataProgress(stream);
 
   const line = (text: string): void => {
     stream.write(`${text}\n`);
@@ -115,6 +112,9 @@ export function progressListener(stream: ProgressStream): RunListener {
       case 'notice':
         stopBar();
         line(`note: ${event.text}`);
+        return;
+      case 'data':
+        onData(event);
         return;
       case 'end':
         stopBar();

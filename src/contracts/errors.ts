@@ -123,6 +123,9 @@ export class CancelledError extends OuterloopError {
 /** A data set whose files are missing, damaged or of another size than they should be. */
 export class DatasetError extends OuterloopError {}
 
+/** A data set that is not on this machine and cannot be fetched: says what to put where. */
+export class DatasetUnavailableError extends UserError {}
+
 /** A run folder that cannot be used: not empty, not writable, locked, not a run. */
 export class RunDirectoryError extends UserError {}
 

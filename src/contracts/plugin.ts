@@ -3,7 +3,7 @@
  * of a plugin uses. Nobody here needs to know the container's library.
  */
 import type { z } from 'zod';
-import type { Dataset } from './dataset';
+import type { DataFiles, Dataset, DataWatch } from './dataset';
 import type { GradientEstimator, OuterOptimizer } from './estimator';
 import type { Schedule } from './meta';
 import type { UnrolledProblem } from './problem';
@@ -41,6 +41,8 @@ export interface ConfigObject {
 export interface FactoryContext {
   /** The configuration's `horizon`, if it has one. */
   readonly horizon?: number;
+  /** For loaders of data: whom to tell how far a fetch is, and when to give it up. */
+  readonly watch?: DataWatch;
   /** The data set of the configuration's `data` key. @throws ConfigurationError if there is none. */
   data(): Promise<Dataset>;
   /** Loads (once a process and options) a registered data set; the configuration is `{name, …options}` or a name. */
@@ -57,6 +59,8 @@ export interface Registration<T, Options = unknown> {
   readonly description: string;
   /** Checks and fills the options (all keys but `name`). Absent: no options are accepted. Must be a strict object. */
   readonly options?: z.ZodType<Options>;
+  /** Of a data set: its files, for `outerloop data`. */
+  readonly files?: DataFiles;
   create(options: Options, context: FactoryContext): T | Promise<T>;
 }
 

@@ -1,5 +1,5 @@
 /** What a run tells its listeners: progress bars, metrics files, checkpoints, reports. */
-import type { Estimate, ThetaDescription, ThetaLayout } from '../contracts';
+import type { DataProgress, DataWatch, Estimate, ThetaDescription, ThetaLayout } from '../contracts';
 
 /** The number that a run is judged by: mean and standard error over n fresh starts. */
 export interface Measurement {
@@ -52,6 +52,8 @@ export type RunEvent =
   | { readonly type: 'checkpoint'; readonly path: string; readonly iteration: number }
   /** Something worth knowing that is no error, from the engine; each text once a run, at any time. */
   | { readonly type: 'notice'; readonly text: string }
+  /** A data set that is not here yet arrives; before everything else. */
+  | ({ readonly type: 'data' } & DataProgress)
   | { readonly type: 'end'; readonly reason: 'finished' | 'interrupted'; readonly iterations: number };
 
 export type RunListener = (event: RunEvent) => void;
@@ -63,5 +65,15 @@ export function noticesTo(listeners: readonly RunListener[]): (text: string) => 
     if (told.has(text)) return;
     told.add(text);
     for (const listener of listeners) listener({ type: 'notice', text });
+  };
+}
+
+/** Who watches while the data of a run are loaded. */
+export function dataWatch(listeners: readonly RunListener[], signal: AbortSignal | undefined): DataWatch {
+  return {
+    onProgress: (progress) => {
+      for (const listener of listeners) listener({ type: 'data', ...progress });
+    },
+    ...(signal === undefined ? {} : { signal }),
   };
 }

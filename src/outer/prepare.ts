@@ -5,6 +5,7 @@ import {
   UserError,
   type ConfigValue,
   type Dataset,
+  type DataWatch,
   type FactoryContext,
   type Registered,
   type RegisteredKind,
@@ -39,6 +40,7 @@ class Builder {
     private readonly active: readonly string[] = [],
     /** Dotted key of the thing that this builds for. */
     private readonly place?: string,
+    private readonly watch?: DataWatch,
   ) {}
 
   /** @param key where the configuration stands, if that is known */
@@ -51,7 +53,8 @@ class Builder {
       throw new ConfigurationError(key, 'things that do not need themselves', [...this.path, step].join(' → '));
     }
     const parsed = parseOptions(registration, options, key, [...this.path, step].join(' → '));
-    const below = new Builder(this.resolver, this.config, [...this.path, step], [...this.active, identity], key);
+    const path = [...this.path, step];
+    const below = new Builder(this.resolver, this.config, path, [...this.active, identity], key, this.watch);
     const build = async (): Promise<Registered[K]> => {
       try {
         return await registration.create(parsed, below.context());
@@ -76,6 +79,7 @@ class Builder {
     const { data, horizon } = this.config;
     return {
       ...(horizon === undefined ? {} : { horizon: horizonNumber(horizon) }),
+      ...(this.watch === undefined ? {} : { watch: this.watch }),
       data: () => {
         if (data === undefined) {
           return Promise.reject(
@@ -109,11 +113,11 @@ async function buildProblem(config: ResolvedConfig, builder: Builder): Promise<U
 }
 
 /**
- * Builds everything that a configuration names; loads data, runs nothing.
- * @throws ConfigurationError, UnknownNameError (with the path that led there), DatasetError
+ * Builds everything that a configuration names; loads data (fetches what is not there), runs nothing.
+ * @throws ConfigurationError, UnknownNameError (with the path that led there), DatasetError, CancelledError
  */
-export async function prepareRun(config: ResolvedConfig, resolver: Resolver): Promise<PreparedRun> {
-  const builder = new Builder(resolver, config);
+export async function prepareRun(config: ResolvedConfig, resolver: Resolver, watch?: DataWatch): Promise<PreparedRun> {
+  const builder = new Builder(resolver, config, [], [], undefined, watch);
   // The cheap ones first: a mistake in them is found before data are read.
   const estimator = await builder.create('estimator', config.estimator, 'estimator');
   const outerOptimizer = await builder.create('outerOptimizer', config.outerOptimizer, 'outerOptimizer');

