@@ -365,7 +365,7 @@ export class RunDirectory implements RunStore {
 }
 
 /** As mkdir -p; Node's own tries for ever where the system answers ENOENT although the parent exists, as in /proc. */
-export function makeFolder(path: string): void {
+function makeFolder(path: string): void {
   if (existsSync(path)) return;
   makeFolder(dirname(path));
   try {
@@ -375,7 +375,8 @@ export function makeFolder(path: string): void {
   }
 }
 
-function takeLock(path: string): FolderLock {
+/** Makes the folder, and takes its lock. @throws RunDirectoryError */
+export function takeLock(path: string): FolderLock {
   try {
     makeFolder(resolve(path));
     return FolderLock.take(path);

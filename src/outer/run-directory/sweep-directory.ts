@@ -1,14 +1,14 @@
 /** The folder of a sweep: sweep.json with its product, one run folder for each member, and a lock while it goes on. */
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { RunDirectoryError, type ConfigObject, type ConfigValue } from '../../contracts';
 import type { ResolvedConfig } from '../config';
 import { canonical } from '../prepare';
 import type { SweepMember } from '../sweep';
 import { writeJson } from './files';
-import { FolderLock, isDeadAside, LOCK } from './lock';
-import { checkFree, makeFolder, readRunConfig, readSummary } from './run-directory';
+import { isDeadAside, type FolderLock, LOCK } from './lock';
+import { checkFree, readRunConfig, readSummary, takeLock } from './run-directory';
 
 const SWEEP = 'sweep.json';
 
@@ -122,8 +122,7 @@ function checkSweepFolder(path: string): void {
 
 /** Holds the folder of a sweep for this process; writes sweep.json. Release the lock that it returns. */
 export function openSweep(path: string, placed: readonly PlacedMember[]): FolderLock {
-  makeFolder(resolve(path));
-  const lock = FolderLock.take(path);
+  const lock = takeLock(path);
   try {
     const runs = placed.map(({ folder, member: { config: _, ...choice } }) => ({ folder, ...choice }));
     writeJson(join(path, SWEEP), { runs });
