@@ -410,19 +410,13 @@ describe('a folder', () => {
 
   it('is not made by an estimator that the engine cannot serve', async () => {
     const path = fresh();
-    const reverse = testContainer({
-      origin: 'test',
-      register: ({ estimator }) =>
-        estimator('tbptt', () => ({
-          name: 'tbptt',
-          needs: ['forward', 'reverse'],
-          populate: () => Promise.reject(new Error('never')),
-          estimate: () => Promise.reject(new Error('never')),
-        })),
-    });
-    const config = resolveConfig({ preset: 'quadratic' }, [parseOverride('estimator=tbptt')], reverse);
-    await expect(startRun({ config, resolver: reverse, out: path })).rejects.toThrow(
-      'engine "reference" has no reverse windows. The estimator "tbptt" needs them: choose another engine or another estimator.',
+    const forward = Object.defineProperty(new ReferenceEngine(), 'capabilities', { value: new Set(['forward']) });
+    const engines = { names: () => ['auto'], open: () => Promise.resolve({ engine: forward, reason: 'the only one' }) };
+    const container = createContainer({ engines });
+    const tbptt = ['estimator=tbptt', 'window=10'].map(parseOverride);
+    const config = resolveConfig({ preset: 'quadratic' }, tbptt, container);
+    await expect(startRun({ config, resolver: container, out: path })).rejects.toThrow(
+      'engine "reference" has no reverse windows. The estimator "tbptt" needs them: choose another engine, or an evolutionary estimator such as nres.',
     );
     expect(existsSync(path)).toBe(false);
   });
