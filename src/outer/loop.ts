@@ -209,7 +209,7 @@ async function iterate(
       // θ has not moved since the last valid iteration.
       await save();
       throw new DivergenceError(
-        `no valid pair in ${String(INVALID_ITERATIONS)} outer iterations in a row: every loss was NaN or infinite ` +
+        `no valid pair in ${String(INVALID_ITERATIONS)} outer iterations in a row: every loss, or its gradient, was NaN or infinite ` +
           `(iterations ${String(state.iteration - INVALID_ITERATIONS)} to ${String(iteration)}, ` +
           `${String(estimate.droppedPairs)} pairs dropped in the last). ${lastGood()} ` +
           'Lower the outer learning rate or sigma, or start from another θ.',

@@ -72,7 +72,7 @@ describe('without noise: the mean over a whole horizon is the closed form', () =
 
 describe('at random: the mean is the closed form', () => {
   const drawn = rows.filter(({ kind }) => kind !== 'detached' && kind !== 'carried');
-  /** Two components, two losses, up to three ways to start. */
+  /** Two components, two losses, up to three ways to start: more lines than there are. */
   const z = normalQuantile(1e-4 / (2 * 2 * 3 * drawn.length));
 
   describe.each(drawn)('$label', (row) => {
@@ -83,14 +83,15 @@ describe('at random: the mean is the closed form', () => {
           ['step-unlocked, independent', (2 * T) / W, { offsets: 'independent' }, 1],
         ]
       : [['every estimate', 4, {}, 1]];
-    describe.each(losses)('%s loss', (_loss, system) => {
+    describe.each(losses)('%s loss', (loss, system) => {
       // What ES smooths, PES+Analytic does: each window's own noise, too.
       const truth = horizonGradient(
         system,
         theta,
         row.kind === 'analytic' ? { ...exact, sigma: SIGMA, period: row.scoredSteps } : exact,
       );
-      it.each(starts)('%s', async (_label, workers, start, estimates) => {
+      // Where workers start is no matter of the loss.
+      it.each(loss === 'cosine' ? starts : starts.slice(0, 1))('%s', async (_label, workers, start, estimates) => {
         const samples = await gradients(row.make({ workers, ...start }), system, estimates);
         truth.forEach((g, k) => {
           const test = meanTest(
