@@ -2,12 +2,12 @@ import * as fc from 'fast-check';
 import { GraphBuilder } from '../../src/graph/builder';
 import { interpret, stepContext, type Value } from '../../src/graph/interpreter';
 import type { Graph, OpName, ValueId } from '../../src/graph/ir';
-import { runPasses, simplify } from '../../src/graph/passes';
+import { masksFromResults, runPasses, simplify } from '../../src/graph/passes';
 import { printGraph } from '../../src/graph/print';
 import {
   broadcastLate,
   columns,
-  masksFromResults,
+  featureGradients,
   optimiseForWindows,
   sharedFeatures,
 } from '../../src/engines/native/passes';
@@ -26,10 +26,10 @@ function expectSameBits(actual: readonly Value[], expected: readonly Value[]): v
   });
 }
 
-test.each([broadcastLate, columns, masksFromResults, sharedFeatures])(
+test.each([broadcastLate, columns, featureGradients, masksFromResults, sharedFeatures])(
   '$name preserves every bit of random graphs',
   (pass) => {
-    // No random graph has a product of joined features, whose sums `shared-features` reorders.
+    // No random graph has a product of joined features, whose sums two of them reorder.
     fc.assert(
       fc.property(randomGraphs({ domain: 'any' }), (random) => {
         const context = contextOf(random);
@@ -83,6 +83,92 @@ describe('broadcast-late', () => {
     const feeds = [new Float64Array(12).fill(1), Float64Array.of(0, 1, 2), Float64Array.of(2)];
     const e = [1, Math.exp(2), Math.exp(4)].map((y) => 1 + y);
     expectSameBits(interpret(graph, feeds, CONTEXT), [Float64Array.of(...e, ...e, ...e, ...e)]);
+  });
+});
+
+describe('feature-gradients', () => {
+  const integers = (n: number, from: number): Float64Array => Float64Array.from({ length: n }, (_, i) => from + i);
+  /** Features [6,1], [6,2] of the rows and [3] of all rows, in this order of the parts; cotangents [6,4]. */
+  const build = (order: string, transposeB: boolean): Graph => {
+    const b = new GraphBuilder('g');
+    const parts: Record<string, ValueId> = {
+      u: b.input('u', f32(6, 1)),
+      v: b.input('v', f32(6, 2)),
+      s: b.broadcast(b.input('s', f32(3)), [6, 3]),
+    };
+    const cotangents = b.input('cotangents', transposeB ? f32(4, 6) : f32(6, 4));
+    const joined = b.emit(
+      'concat',
+      order.split('-').map((name) => parts[name]),
+      { axis: 1 },
+    );
+    return b.finish([b.emit('matmul', [joined, cotangents], { transposeA: true, transposeB })]);
+  };
+  // Small whole numbers, so that the order of summation does not matter.
+  const feeds = [integers(6, 1), integers(12, -3), integers(3, 7), integers(24, -9)];
+
+  test.each(['u-v-s', 's-v-u', 'u-s-v'].flatMap((order) => [false, true].map((flag) => [order, flag] as const)))(
+    'the gradient by weights of shared features is an outer product: parts %s, cotangents transposed: %s',
+    (order, flag) => {
+      const graph = build(order, flag);
+      const split = simplify(runPasses(graph, [featureGradients]));
+      const depths = split.nodes.filter(({ op }) => op === 'matmul').map(({ type }) => type.shape);
+      expect(depths).toEqual(
+        order === 'u-s-v'
+          ? [
+              [1, 4],
+              [2, 4],
+            ]
+          : [[3, 4]],
+      );
+      expect(ops(split, 'reduceSum')).toBe(1);
+      expectSameBits(interpret(split, feeds, CONTEXT), interpret(graph, feeds, CONTEXT));
+    },
+  );
+
+  const columnsRead = (transposeB: boolean, wanted: readonly (readonly [number, number])[], whole: boolean): Graph => {
+    const b = new GraphBuilder('g');
+    const w = b.input('w', transposeB ? f32(5, 4) : f32(4, 5));
+    const product = b.emit('matmul', [b.input('x', f32(3, 4)), w], { transposeA: false, transposeB });
+    const read = wanted.map(([from, size]) =>
+      b.emit('slice', [product], { begin: [0, from], size: [3, size], strides: [1, 1] }),
+    );
+    return b.finish(whole ? [...read, product] : read);
+  };
+  const products = (graph: Graph) => graph.nodes.filter(({ op }) => op === 'matmul').map(({ type }) => type.shape);
+
+  test.each([false, true])('only the columns that are read are computed; weights transposed: %s', (flag) => {
+    const some = [integers(20, -4), integers(12, 2)];
+    const graph = columnsRead(
+      flag,
+      [
+        [1, 1],
+        [2, 2],
+      ],
+      false,
+    );
+    const narrow = simplify(runPasses(graph, [featureGradients]));
+    expect(products(narrow)).toEqual([[3, 3]]);
+    expectSameBits(interpret(narrow, some, CONTEXT), interpret(graph, some, CONTEXT));
+  });
+
+  test('a product of which somebody reads all, or whose ends are both read, stays', () => {
+    expect(products(runPasses(columnsRead(false, [[1, 1]], true), [featureGradients]))).toEqual([[3, 5]]);
+    expect(
+      products(
+        runPasses(
+          columnsRead(
+            false,
+            [
+              [0, 1],
+              [4, 1],
+            ],
+            false,
+          ),
+          [featureGradients],
+        ),
+      ),
+    ).toEqual([[3, 5]]);
   });
 });
 

@@ -5,7 +5,7 @@
 import { GraphBuilder } from '../builder';
 import { inline } from '../inline';
 import type { Graph, OpName, ValueId, ValueType } from '../ir';
-import { optimise } from '../passes';
+import { masksFromResults, optimise, runPasses, simplify } from '../passes';
 import type { TracedProblem } from '../program';
 import { vjp, type Seed } from '../vjp';
 import { floatLeaves, inlineStep, stateInputs, thetaInputs, tInput } from './interface';
@@ -103,7 +103,8 @@ function reaching(graph: Graph, from: ReadonlySet<ValueId>): Set<ValueId> {
 
 /** Moved numbers are made again on the way back, from what they were moved from. */
 const MOVED: ReadonlySet<OpName> = new Set<OpName>([
-  ...(['constant', 'table', 'iota', 'broadcast', 'reshape', 'transpose', 'slice', 'reverse', 'gather'] as const),
+  ...(['constant', 'table', 'iota', 'broadcast', 'reshape', 'transpose', 'slice', 'reverse'] as const),
+  ...(['pad', 'concat', 'gather'] as const),
   'cast',
 ]);
 
@@ -117,7 +118,8 @@ function split(
   traced: TracedProblem,
   floats: readonly number[],
 ): Pick<ReverseProblem, 'back' | 'record' | 'backFrom' | 'residuals'> {
-  const whole = optimise(backGraph(traced, floats));
+  // Of a rectifier only the result is kept.
+  const whole = simplify(runPasses(optimise(backGraph(traced, floats)), [masksFromResults]));
   const { nodes, inputs, outputs } = whole;
   const leaves = traced.state.length;
   const stepOutputs = leaves + 1 + traced.metrics.length;

@@ -1,15 +1,17 @@
 import type { Graph } from '../../../graph/ir';
-import { optimise, runPasses, simplify } from '../../../graph/passes';
+import { masksFromResults, optimise, runPasses, simplify } from '../../../graph/passes';
 import { broadcastLate } from './broadcast-late';
 import { columns } from './columns';
-import { masksFromResults } from './masks';
+import { featureGradients } from './feature-gradients';
 import { sharedFeatures } from './shared-features';
 
 export { splitRows, bytesOfRow, type RowTiles, type TileBody, type TileLimits } from './tile-rows';
-export { broadcastLate, columns, masksFromResults, sharedFeatures };
+export { broadcastLate, columns, featureGradients, masksFromResults, sharedFeatures };
 
 /** The graph as compiled engines run it: optimised, and rewritten where computing less or keeping less pays. */
 export function optimiseForWindows(graph: Graph): Graph {
-  const spread = simplify(runPasses(optimise(graph), [broadcastLate, columns, sharedFeatures, broadcastLate]));
+  const spread = simplify(
+    runPasses(optimise(graph), [broadcastLate, columns, sharedFeatures, featureGradients, broadcastLate]),
+  );
   return simplify(runPasses(spread, [masksFromResults]));
 }

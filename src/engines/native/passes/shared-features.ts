@@ -2,7 +2,8 @@ import type { GraphBuilder } from '../../../graph/builder';
 import type { NodeOf, ValueId } from '../../../graph/ir';
 import { rewriteGraph, type Pass } from '../../../graph/passes';
 
-interface Part {
+/** Columns of a value that is joined from parts. */
+export interface Part {
   readonly id: ValueId;
   /** First column, and how many. */
   readonly begin: number;
@@ -21,6 +22,21 @@ function sharedRow(builder: GraphBuilder, id: ValueId): ValueId | undefined {
   return builder.broadcast(builder.reshape(operand, [1, shape.at(-1) ?? 1]), [1, node.type.shape[1]]);
 }
 
+/** The parts of [rows, columns] features that are joined column by column; undefined if they are not, or no row is shared. */
+export function featureParts(builder: GraphBuilder, id: ValueId): readonly Part[] | undefined {
+  const features = builder.node(id);
+  if (features.op !== 'concat' || features.attributes.axis !== 1) return undefined;
+  if (features.type.shape.length !== 2 || features.type.shape[0] === 1) return undefined;
+  let begin = 0;
+  const parts = features.inputs.map((part): Part => {
+    const columns = builder.shape(part)[1];
+    const row = sharedRow(builder, part);
+    begin += columns;
+    return { id: part, begin: begin - columns, columns, ...(row === undefined ? {} : { row }) };
+  });
+  return parts.some(({ row }) => row !== undefined) ? parts : undefined;
+}
+
 /** each·W + the one row [1, columns] that all rows share; `each` is left out if all is shared. */
 interface Halves {
   readonly each?: ValueId;
@@ -33,20 +49,10 @@ interface Halves {
  */
 function split(builder: GraphBuilder, node: NodeOf<'matmul'>): Halves | undefined {
   const [a, w] = node.inputs;
-  const features = builder.node(a);
-  if (node.attributes.transposeA || features.op !== 'concat' || features.attributes.axis !== 1) return undefined;
-  if (features.type.shape.length !== 2 || features.type.shape[0] === 1) return undefined;
-  let begin = 0;
-  const parts = features.inputs.map((id): Part => {
-    const columns = builder.shape(id)[1];
-    const row = sharedRow(builder, id);
-    const part = { id, begin, columns, ...(row === undefined ? {} : { row }) };
-    begin += columns;
-    return part;
-  });
+  const parts = node.attributes.transposeA ? undefined : featureParts(builder, a);
+  if (parts === undefined) return undefined;
   const shared = parts.filter(({ row }) => row !== undefined);
   const own = parts.filter(({ row }) => row === undefined);
-  if (shared.length === 0) return undefined;
 
   const depthAxis = node.attributes.transposeB ? 1 : 0;
   const joined = (ids: readonly ValueId[], axis: number): ValueId =>

@@ -1,7 +1,7 @@
 /** A traced problem becomes a program: passes, mode, groups, layouts, order, places, kernels. */
 import { EngineError } from '../../../contracts';
 import type { ReverseProblem } from '../../../graph/derive';
-import { sizeOf, type Graph, type ValueId } from '../../../graph/ir';
+import { sizeOf, type Graph, type ValueId, type ValueType } from '../../../graph/ir';
 import { optimiseForWindows, type TileLimits } from '../passes';
 import { inputName, type StateLeaf, type TracedProblem } from '../../../graph/program';
 import { chooseMode, lowerLaneMajor, type Mode } from '../lower/lanes';
@@ -220,9 +220,19 @@ function planParticleMajor(
   };
 
   function planReverse({ residuals, floats, backFrom, start: started }: ReverseProblem): ReverseFunctions {
+    // As `record` likes to leave them; dense where `back` could not see them so.
+    const { analysis } = record!.grouping;
+    const firsts = [...stateGoals, ...resultGoals(traced.step, stateGoals.length)];
+    const given = constraints(analysis, bind(record!), firsts);
+    const free = chooseLayouts({ grouping: record!.grouping, target, ...given, tied: [], costs });
+    const layoutOf = (type: ValueType, n: number): Layout => {
+      const id = analysis.graph.outputs[firsts.length + n];
+      const layout = analysis.status[id] === 'computed' ? free.get(id) : undefined;
+      return layout !== undefined && views([back!], `residual.${n}`, layout) ? layout : denseLayout(type);
+    };
     let tapeBytes = 0;
-    const tape = residuals.map((type) => {
-      const layout = denseLayout(type);
+    const tape = residuals.map((type, n) => {
+      const layout = layoutOf(type, n);
       const place = { arena: 'tape', offset: tapeBytes } as const;
       tapeBytes += align(spanOf(layout) * bytesOf(layout.memory));
       return { place, layout };
@@ -247,16 +257,15 @@ function planParticleMajor(
       place: { arena: 'cotangent', offset: lossOffset },
       layout: denseLayout({ shape: [], dtype: 'float32' }),
     };
-    const given = new Map<string, Bound>([
-      ...tape.map((bound, n): [string, Bound] => [`residual.${n}`, bound]),
-      ...carried.map((bound, k): [string, Bound] => [inputName('cotangent', traced.state[floats[k]].path), bound]),
+    const bound = new Map<string, Bound>([
+      ...tape.map((place, n): [string, Bound] => [`residual.${n}`, place]),
+      ...carried.map((place, k): [string, Bound] => [inputName('cotangent', traced.state[floats[k]].path), place]),
       ['lossCotangent', loss],
     ]);
-    const results = resultGoals(traced.step, stateGoals.length);
     return {
-      record: plan(record!, [...stateGoals, ...results, ...tape]),
-      back: plan(back!, [...carried, ...resultGoals(backFrom, carried.length)], given),
-      ...(start === undefined || started === undefined ? {} : { start: plan(start, resultGoals(started, 0), given) }),
+      record: plan(record!, [...firsts, ...tape]),
+      back: plan(back!, [...carried, ...resultGoals(backFrom, carried.length)], bound),
+      ...(start === undefined || started === undefined ? {} : { start: plan(start, resultGoals(started, 0), bound) }),
       tapeBytes,
       cotangentBytes,
       lossOffset,

@@ -1,7 +1,7 @@
-import { splatOf } from '../../../graph/passes/splat';
-import { GraphBuilder } from '../../../graph/builder';
-import type { Graph, NodeOf, OpName, ValueId } from '../../../graph/ir';
-import type { Pass } from '../../../graph/passes';
+import { splatOf } from './splat';
+import { GraphBuilder } from '../builder';
+import type { Graph, NodeOf, OpName, ValueId } from '../ir';
+import type { Pass } from './pass';
 
 /**
  * A rectifier h = select(x ≤ c, c, x) is above c exactly where x is, NaN included: whoever asks for x ≤ c later can ask
