@@ -83,7 +83,10 @@ export interface UnrollProgram {
 }
 
 /** A program whose windows also give derivatives. */
-export interface DerivativeProgram extends Omit<UnrollProgram, 'differentiate' | 'createPopulation' | 'combine' | 'stateSize'> {
+export interface DerivativeProgram extends Omit<
+  UnrollProgram,
+  'differentiate' | 'createPopulation' | 'combine' | 'stateSize'
+> {
   readonly differentiation: Differentiation;
   /** Numbers of a particle's row of derivatives: θ's size, or the directions. */
   readonly derivatives: number;

@@ -1,4 +1,6 @@
 /** Every registered problem and the presets against the float64 reference; what takes longer is in test/full. */
+import * as tf from '@tensorflow/tfjs';
+import type { UnrolledProblem } from '../../src/contracts';
 import { NativeEngine } from '../../src/engines/native/engine';
 import { describeNative } from '../support/native';
 import { stepsAgainstReference } from '../support/reference-steps';
@@ -25,6 +27,23 @@ describeNative('native against the float64 reference', () => {
     },
     120_000,
   );
+
+  test('θ and state that are bare tensors, without a path', async () => {
+    const problem: UnrolledProblem = {
+      name: 'bare',
+      horizon: 10,
+      initTheta: () => tf.tensor1d([0.5, 2]),
+      initState: () => tf.tensor1d([1, 2, 3]),
+      step: (theta, state) => {
+        const [rate, shift] = tf.split(theta as tf.Tensor1D, 2);
+        const next = tf.add(tf.mul(state as tf.Tensor1D, rate), shift);
+        return { state: next, loss: tf.sum(next) };
+      },
+    };
+    for (const mode of ['particle-major', 'lane-major'] as const) {
+      expect(await stepsAgainstReference(engine, problem, 3, 4, { mode })).toEqual([]);
+    }
+  });
 
   test.each(PRESET_PROBLEMS.filter(({ name }) => !LONG.includes(name)))(
     '$name',
