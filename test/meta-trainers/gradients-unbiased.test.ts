@@ -6,10 +6,11 @@
  * never fails again.
  */
 import type { GradientEstimator } from '../../src/contracts';
-import { pes, pesAnalytic } from '../../meta-trainers';
+import { bptt, dodge, nres, pes, pesAnalytic } from '../../meta-trainers';
 import { gradientRows as rows, HORIZON as T, SIGMA, WINDOW as W, type StartSettings } from '../support/estimator-rows';
 import {
   horizonGradient,
+  linearProblem,
   linearProgram,
   linearSystem,
   meanLoss,
@@ -17,6 +18,7 @@ import {
   trajectory,
   type LinearSystem,
 } from '../support/linear-program';
+import { plainProgram } from '../support/plain-program';
 import { meanTest, normalQuantile } from '../support/statistics';
 
 const theta = Float64Array.of(0.3, -0.4);
@@ -68,6 +70,41 @@ describe('without noise: the mean over a whole horizon is the closed form', () =
       expect(Math.sqrt(squaredNorm(whole.map((x, k) => x - truncated[k])))).toBeGreaterThan(0.1);
     }
   });
+});
+
+it('BPTT goes through initState: central differences of the mean loss', async () => {
+  const [, system] = losses[1];
+  const plain = linearProblem(system);
+  /** θ is where the episode starts, too. */
+  const startsAt = (moved: ArrayLike<number>): number[] => system.start.map((s, i) => s + (i < 2 ? 3 * moved[i] : 0));
+  const program = plainProgram({
+    ...plain,
+    init: (moved, state) => state.set(startsAt(moved)),
+    tangent: { ...plain.tangent!, init: (_theta, v, out) => out.fill(0).set(v.map((x) => 3 * x)) },
+  });
+  const estimator = bptt({ workers: 2 });
+  const { gradient } = await estimator.estimate(theta, await estimator.populate(program, 1), 0);
+  const at = (k: number, h: number): number => {
+    const moved = theta.map((x, i) => (i === k ? x + h : x));
+    return meanLoss({ ...system, start: startsAt(moved) }, moved);
+  };
+  gradient.forEach((g, k) => expect(Math.abs(g - (at(k, 1e-4) - at(k, -1e-4)) / 2e-4)).toBeLessThan(1e-7));
+  const within = horizonGradient({ ...system, start: startsAt(theta) }, theta, exact);
+  expect(Math.abs(gradient[0] - within[0])).toBeGreaterThan(0.1);
+});
+
+it('DODGE is NRES as σ goes to 0, estimate by estimate, θ moving', async () => {
+  const [, system] = losses[1];
+  const program = linearProgram(system);
+  const [forward, es] = [dodge({ workers: 5, window: W }), nres({ pairs: 5, window: W, sigma: 1e-4 })];
+  const [a, b] = [await forward.populate(program, 3), await es.populate(program, 3)];
+  for (let i = 0; i < 8; i++) {
+    const moving = theta.map((x) => x + 0.1 * i);
+    const [one, other] = [await forward.estimate(moving, a, i), await es.estimate(moving, b, i)];
+    // σ² of the next term, times products of four normals and a third derivative.
+    one.gradient.forEach((g, k) => expect(Math.abs(g - other.gradient[k])).toBeLessThan(1e-6));
+    expect(one.burnInSteps * 2).toBe(other.burnInSteps);
+  }
 });
 
 describe('at random: the mean is the closed form', () => {
