@@ -10,6 +10,7 @@ import { evaluate, type EvaluateOptions } from './commands/evaluate';
 import { list } from './commands/list';
 import { report } from './commands/report';
 import { resume, type ResumeOptions } from './commands/resume';
+import { surface, type SurfaceOptions } from './commands/surface';
 import { sweep, type SweepOptions } from './commands/sweep';
 import { train, type TrainOptions } from './commands/train';
 import { EXIT } from './exit-codes';
@@ -25,6 +26,7 @@ Examples:
   outerloop resume runs/lorenz-1
   outerloop sweep my-sweep.yaml --dry-run
   outerloop compare runs/lorenz-1 runs/lorenz-2
+  outerloop surface lorenz --grid 40x40 --runs runs/lorenz-1
   outerloop data fetch cifar-10
 
 Exit codes: 0 done, 1 failure, 2 a mistake in the command or the configuration, 130 interrupted.`;
@@ -107,6 +109,24 @@ function build(terminal: Terminal, run: (action: Action) => void): Command {
   command('compare <dirs...>', 'several runs in one table and one page; those that differ by their seed alone are one')
     .option('--output <file>', 'the page (default: comparison.html)')
     .action((directories: string[], options: CompareOptions) => run(() => compare(directories, options, terminal)));
+
+  /** One that measures a problem and writes a page. */
+  const measuring = (name: string, description: string): Command =>
+    running(name, description)
+      .option('--set <key=value>', 'override a key of the configuration; repeatable', collect)
+      .option('--seed <n>', 'seed of everything that is random')
+      .option('--engine <name>', 'auto, native, reference, tfjs, tfjs:wasm … (see doctor)')
+      .option('--quiet', 'print nothing but where the results are');
+
+  measuring('surface <preset|file.yaml>', 'the meta-loss on a grid over two coordinates of θ, with paths of runs')
+    .option('--grid <columns x rows>', 'points of the grid (default: 20x20)')
+    .option('--axes <x,y>', 'names of two coordinates of θ (default: the first two)')
+    .option('--range <range,range>', 'low:high of both axes as stored, e.g. natural logarithms of what meta.log wraps')
+    .option('--steps <n>', 'inner steps of an episode (default: the horizon)')
+    .option('--seeds <n>', 'episodes whose losses are averaged at every point (default: 1)')
+    .option('--runs <dirs...>', 'runs whose θ are drawn over it')
+    .option('--output <file>', 'the page; a .json file with the numbers lies beside it (default: surface.html)')
+    .action((target: string, options: SurfaceOptions) => run(() => surface(target, options, terminal)));
 
   command('list', 'list presets, tasks, optimizers, estimators, data sets and engines').action(
     (options: CommonOptions) => run(() => list(options, terminal)),

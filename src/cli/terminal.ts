@@ -24,6 +24,15 @@ function wrapped(words: string, width: number): string {
   });
 }
 
+/** A table of words: the first row is its head, the first column stands to the left. */
+export function tableText(rows: readonly (readonly string[])[], options: TerminalOptions): string {
+  const [head, ...body] = rows;
+  const style = options.colour ? {} : { style: { head: [], border: [] } };
+  const table = new Table({ head: head.map((words) => wrapped(words, 24)), ...style });
+  table.push(...body.map((row) => [...row]));
+  return table.toString();
+}
+
 /** The table of a comparison. */
 export function comparisonText(comparison: Comparison, options: TerminalOptions): string {
   const [head, ...rows] = comparisonTable(comparison);

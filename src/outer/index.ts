@@ -30,4 +30,12 @@ export {
   type SavedRun,
 } from './run';
 export { expandSweep, inMember, sweepSchema, type SweepMember } from './sweep';
-export { describeTheta, initialTheta } from './theta';
+export {
+  gridThetas,
+  measureThetas,
+  spread,
+  type GridAxis,
+  type MeasuredThetas,
+  type MeasureThetasOptions,
+} from './surface';
+export { coordinateNames, describeTheta, initialTheta, thetaLayout } from './theta';

@@ -27,6 +27,24 @@ export function layoutOf(tree: TensorTree): ThetaLayout {
   return { size: offset, leaves };
 }
 
+/** Where the leaves of a problem's θ lie in the vector, without compiling anything. */
+export function thetaLayout(problem: UnrolledProblem): ThetaLayout {
+  let layout: ThetaLayout = { size: 0, leaves: [] };
+  tf.tidy(() => {
+    // Any seed: only the structure is used.
+    layout = layoutOf(initialTree(problem, 0));
+  });
+  return layout;
+}
+
+/** A name for each number of θ: its leaf's path, with an index where the leaf has several (`kernel[3]`). */
+export function coordinateNames(layout: ThetaLayout): string[] {
+  return layout.leaves.flatMap(({ path, size }) => {
+    const leaf = path === '' ? 'theta' : path;
+    return size === 1 ? [leaf] : Array.from({ length: size }, (_, i) => `${leaf}[${i}]`);
+  });
+}
+
 /** θ₀ of a run: `initTheta` with the key of the run's seed, as one vector. */
 export function initialTheta(problem: UnrolledProblem, seed: number): Float64Array {
   let theta = new Float64Array(0);

@@ -71,25 +71,52 @@ export function seedOf(run: ComparedRun): number {
   return typeof run.config.seed === 'number' ? run.config.seed : 0;
 }
 
+/** What differs between two configurations, `horizon: 100 → 200; …`; empty if nothing does. */
+export function settingDifferences(expected: ConfigObject, got: ConfigObject): string {
+  const [a, b] = [flatten(expected), flatten(got)];
+  const differing = [...new Set([...a.keys(), ...b.keys()])]
+    .map((key) => [key, textOf(a.get(key)), textOf(b.get(key))])
+    .filter(([, one, other]) => one !== other);
+  // Another problem has other options.
+  const renamed = differing.filter(([key]) => key.endsWith('.name')).map(([key]) => key.split('.')[0]);
+  const telling = differing.filter(([key]) => key.endsWith('.name') || !renamed.includes(key.split('.')[0]));
+  return telling.map(([key, one, other]) => `${key}: ${one} → ${other}`).join('; ');
+}
+
 /** @throws UserError naming what differs */
 function checkObjectives(runs: readonly ComparedRun[]): void {
   const [first, ...others] = runs;
-  const expected = flatten(objectiveOf(first.config));
   for (const other of others) {
-    const got = flatten(objectiveOf(other.config));
-    const differing = [...new Set([...expected.keys(), ...got.keys()])]
-      .map((key) => [key, textOf(expected.get(key)), textOf(got.get(key))])
-      .filter(([, a, b]) => a !== b);
-    if (differing.length === 0) continue;
-    // Another problem has other options.
-    const renamed = differing.filter(([key]) => key.endsWith('.name')).map(([key]) => key.split('.')[0]);
-    const telling = differing.filter(([key]) => key.endsWith('.name') || !renamed.includes(key.split('.')[0]));
-    const list = telling.map(([key, a, b]) => `${key}: ${a} → ${b}`).join('; ');
+    const list = settingDifferences(objectiveOf(first.config), objectiveOf(other.config));
+    if (list === '') continue;
     throw new UserError(
       `${first.path} and ${other.path} have different objectives, which have no common scale (${list}). ` +
         'Compare them apart.',
     );
   }
+}
+
+/** A wrapped hyperparameter says where θ starts; which θ it is, its kind says. */
+const withoutStart = (value: ConfigValue): ConfigValue => {
+  if (typeof value === 'string') return value.replace(/^\s*(meta\.\w+)\(.*\)\s*$/, '$1');
+  if (Array.isArray(value)) return value.map(withoutStart);
+  return isObject(value)
+    ? Object.fromEntries(Object.entries(value).map(([key, child]) => [key, withoutStart(child)]))
+    : value;
+};
+
+/**
+ * Whether a point θ of the run means the same under the configuration: one objective, and one optimizer up to where its
+ * wrapped hyperparameters start.
+ * @throws UserError naming what differs
+ */
+export function checkSameTheta(title: string, config: ConfigObject, run: Pick<ComparedRun, 'path' | 'config'>): void {
+  const told = (one: ConfigObject): ConfigObject =>
+    picked(one, (key) => OBJECTIVE_KEYS.includes(key) || key === 'optimizer');
+  const own = told(config);
+  const list = settingDifferences(withoutStart(own) as ConfigObject, withoutStart(told(run.config)) as ConfigObject);
+  if (list === '') return;
+  throw new UserError(`${run.path} is a run of something else than ${title} (${list}). Leave it out, or set the same.`);
 }
 
 /** @throws UserError naming two runs that are one */

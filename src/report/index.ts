@@ -1,5 +1,6 @@
 export { curvesPicture, reportCharts, type Chart } from './charts';
 export {
+  checkSameTheta,
   comparisonNotes,
   comparisonTable,
   compareRuns,
@@ -15,3 +16,15 @@ export { renderComparison } from './comparison-page';
 export { beforeAfterRows, change, formatMeasurement, renderReport } from './html';
 export { escapeHtml, figures, formatNumber, page, table } from './page';
 export { thetaAfter, thetaBefore, type ReportedTheta, type RunReport } from './run-report';
+export {
+  formatCoordinate,
+  leastPoint,
+  surfaceJson,
+  surfaceNotes,
+  surfaceTable,
+  type Surface,
+  type SurfaceAxis,
+  type SurfacePath,
+  type SurfacePoint,
+} from './surface';
+export { renderSurface, surfaceChart } from './surface-page';

@@ -1,6 +1,7 @@
 import type { ConfigObject, ThetaDescription, ThetaLayout } from '../contracts';
 import type { Measurement } from '../outer/events';
 import type { RunResult } from '../outer/result';
+import { coordinateNames } from '../outer/theta';
 
 /** Everything the page shows; `result` is read from a run folder or comes from a run in memory. */
 export interface RunReport {
@@ -32,8 +33,5 @@ const MOST_NAMES = 8;
 
 /** Names of θ's numbers in order, or none if there are too many to draw. */
 export function thetaNames(layout: ThetaLayout): string[] {
-  if (layout.size > MOST_NAMES) return [];
-  return layout.leaves.flatMap((leaf) =>
-    leaf.size === 1 ? [leaf.path] : Array.from({ length: leaf.size }, (_, i) => `${leaf.path}[${i}]`),
-  );
+  return layout.size > MOST_NAMES ? [] : coordinateNames(layout);
 }

@@ -12,10 +12,9 @@ export interface CompareOptions extends CommonOptions {
   readonly output?: string;
 }
 
-const PAGE = 'comparison.html';
-
 /** Where the page goes. @throws ConfigurationError before anything is read */
-function pagePath(output: string = PAGE): string {
+export function pagePath(given: string | undefined, otherwise: string): string {
+  const output = given ?? otherwise;
   if (extname(output) !== '.html') throw new ConfigurationError('--output', 'the name of an .html file', `"${output}"`);
   const path = resolve(output);
   if (!existsSync(dirname(path))) {
@@ -55,7 +54,7 @@ export async function compare(
   options: CompareOptions,
   terminal: Terminal,
 ): Promise<number> {
-  const path = pagePath(options.output);
+  const path = pagePath(options.output, 'comparison.html');
   // The folder of a sweep stands for its runs.
   const folders = directories.flatMap((directory) => sweepRuns(directory) ?? [directory]);
   const seen = new Map<string, string>();

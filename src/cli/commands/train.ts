@@ -47,7 +47,7 @@ export function readConfigFile(path: string): ConfigObject {
 }
 
 /** A preset's name or a file, as configuration; plugin paths of a file are relative to it. */
-function readInput(target: string): { config: ConfigObject; plugins: string[]; label: string } {
+export function readInput(target: string): { config: ConfigObject; plugins: string[]; label: string } {
   const isFile = FILE.test(target) || (existsSync(target) && statSync(target).isFile());
   if (!isFile) return { config: { preset: target }, plugins: [], label: target };
   const config = readConfigFile(target);
