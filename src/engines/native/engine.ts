@@ -98,7 +98,7 @@ export class NativeEngine implements GraphEngine {
   }
 
   private async compileReverse(traced: TracedProblem, differentiation: Reverse): Promise<DerivativeProgram> {
-    const plan = lowerReverse(reverseProblem(traced), this.compiler.target);
+    const plan = lowerReverse(reverseProblem(traced), this.compiler.target, modeOf(this.options));
     const program = await this.compileNative(traced, plan, (driver) =>
       planNativeReverse(differentiation, driver, this.runtime.threads, this.options),
     );

@@ -183,7 +183,8 @@ export class NativePopulation implements DerivativePopulation {
         doubles[FIELD.weight] = mean ? 1 / steps : 0;
         doubles[FIELD.lastWeight] = mean ? 1 / steps : 1;
       };
-      const scratch = driver.reverse!.bytes + plan.states * driver.record + plan.tapes * driver.reverse!.tape;
+      const { bytes, slot, tape } = driver.reverse!;
+      const scratch = bytes + plan.states * slot + plan.tapes * tape;
       const pace = this.reversePace;
       return this.steps(request, { call: 'differentiate', job: 'reverse', scratch, width: theta.size, pace, fill });
     });

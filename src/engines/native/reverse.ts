@@ -13,8 +13,8 @@ export interface NativeReverse {
   readonly plan: ReversePlan;
   /** Bytes of a thread's memory. */
   readonly bytes: number;
-  /** Threads that it was planned for. */
-  readonly threads: number;
+  /** Particles that all threads have in hand. */
+  readonly atOnce: number;
 }
 
 /**
@@ -24,18 +24,18 @@ export interface NativeReverse {
  */
 export function planNativeReverse(
   differentiation: Reverse,
-  { record, reverse }: Driver,
+  { reverse, lanes }: Driver,
   threads: number,
   { memoryBytes = machineBytes() }: Limits,
 ): NativeReverse {
-  const { bytes: workingBytes, tape: residualBytes } = reverse!;
+  const { bytes: workingBytes, slot: stateBytes, tape: residualBytes } = reverse!;
   const { steps } = differentiation;
   // The second working state is part of what a thread works in.
-  const demand = { steps, stateBytes: record, residualBytes, againBytes: 0, workingBytes };
+  const demand = { steps, stateBytes, residualBytes, againBytes: 0, workingBytes };
   for (let used = threads; ; used--) {
     try {
       const plan = planReverse({ ...demand, limit: used === 0 ? memoryBytes : memoryBytes / 2 / used });
-      return { differentiation, plan, bytes: plan.bytes, threads: Math.max(1, used) };
+      return { differentiation, plan, bytes: plan.bytes, atOnce: lanes * Math.max(1, used) };
     } catch (error) {
       if (used === 0) throw error;
     }
@@ -74,7 +74,7 @@ export class NativeReverseProgram implements DerivativeProgram {
 
   constructor(
     private readonly program: NativeUnrollProgram,
-    { differentiation, plan, bytes, threads }: NativeReverse,
+    { differentiation, plan, atOnce }: NativeReverse,
   ) {
     this.engine = program.engine;
     this.problem = program.problem;
@@ -83,7 +83,7 @@ export class NativeReverseProgram implements DerivativeProgram {
     this.finishes = program.finishes;
     this.derivatives = program.theta.size;
     this.differentiation = differentiation;
-    this.reverse = { keeps: plan.keeps, bytes, atOnce: threads };
+    this.reverse = { keeps: plan.keeps, bytes: Math.ceil(plan.bytes / program.driver.lanes), atOnce };
   }
 
   createPopulation(options: { readonly size: number; readonly seed: number }): Promise<DerivativePopulation> {

@@ -4,7 +4,7 @@ import type { ReverseProblem } from '../../../graph/derive';
 import { sizeOf, type Graph, type ValueId, type ValueType } from '../../../graph/ir';
 import { optimiseForWindows, type TileLimits } from '../passes';
 import { inputName, type StateLeaf, type TracedProblem } from '../../../graph/program';
-import { chooseMode, lowerLaneMajor, type Mode } from '../lower/lanes';
+import { chooseMode, laneBackProblem, lowerLaneMajor, type Mode } from '../lower/lanes';
 import { LOCAL_BYTES, localBytes, type Target } from '../nest/ir';
 import { analyse, type Analysis } from './analysis';
 import { align } from './arena';
@@ -75,12 +75,10 @@ export function lowerProgram(traced: TracedProblem, target: Target, options: Low
  * A program whose windows also run in reverse.
  * @throws EngineError if a graph is larger than `MOST_NODES`
  */
-export function lowerReverse(
-  reverse: ReverseProblem,
-  target: Target,
-  options: LoweringOptions = {},
-): ParticleMajorProgram {
+export function lowerReverse(reverse: ReverseProblem, target: Target, options: LoweringOptions = {}): NativeProgram {
   const { traced, record, backFrom, start } = reverse;
+  const lanes = options.mode === 'particle-major' ? undefined : reverseInLanes(reverse, target, options);
+  if (lanes !== undefined) return lanes;
   for (const graph of [traced.init, traced.step, traced.finish, record, backFrom, start]) {
     if (graph !== undefined) checkSize(traced.problem.name, graph);
   }
@@ -90,6 +88,18 @@ export function lowerReverse(
     backFrom: optimiseForWindows(backFrom),
     ...(start === undefined ? {} : { start: optimiseForWindows(start) }),
   });
+}
+
+/** In lanes, if step and way back both are to lie there. */
+function reverseInLanes(reverse: ReverseProblem, target: Target, { mode }: LoweringOptions): NativeProgram | undefined {
+  const derived = laneBackProblem(reverse);
+  if (derived === undefined) return undefined;
+  const [forward, backward] = [prepared(reverse.traced), prepared(derived)];
+  if (chooseMode(forward, mode) !== 'lane-major' || chooseMode(backward, mode) !== 'lane-major') return undefined;
+  const program = lowerLaneMajor(forward, target);
+  const back = lowerLaneMajor(backward, target, { vectors: program.vectors });
+  if (localBytes(back.step) > LOCAL_BYTES) return undefined;
+  return { ...program, tables: [...program.tables, ...back.tables], back };
 }
 
 function prepared(traced: TracedProblem): TracedProblem {

@@ -152,6 +152,11 @@ export interface LaneMajorProgram {
   readonly finish?: Kernel;
   /** Steps summed in float32 before the driver adds them to its float64 sums. */
   readonly maxSteps: number;
+  /**
+   * Of reverse windows: the way back through a step (`laneBackProblem`), in as many lanes. Its tables stand behind those of
+   * the program in `tables`.
+   */
+  readonly back?: LaneMajorProgram;
 }
 
 export type NativeProgram = ParticleMajorProgram | LaneMajorProgram;

@@ -48,10 +48,11 @@ export function renderProgram(
 }
 
 function kernelsOf(program: NativeProgram): Kernel[] {
-  const reverse = program.mode === 'particle-major' ? program.reverse : undefined;
-  const functions = [program.init, program.step, program.finish, reverse?.record, reverse?.back, reverse?.start].filter(
-    (part) => part !== undefined,
-  );
+  const more =
+    program.mode === 'lane-major'
+      ? [program.back?.step]
+      : [program.reverse?.record, program.reverse?.back, program.reverse?.start];
+  const functions = [program.init, program.step, program.finish, ...more].filter((part) => part !== undefined);
   return functions.flatMap((part) =>
     'body' in part
       ? [part]
@@ -131,7 +132,9 @@ ${eachEntry('ol_restore', false)}`;
       ].join('\n'),
     ],
     scratch: { init: resetBytes, step: advanceBytes, finish: endBytes },
-    ...(backward === undefined ? {} : { reverse: { bytes: backward.bytes, tape: program.reverse!.tapeBytes } }),
+    ...(backward === undefined
+      ? {}
+      : { reverse: { bytes: backward.bytes, slot: state.bytes, tape: program.reverse!.tapeBytes } }),
     record: state.bytes,
     lanes: 1,
   };

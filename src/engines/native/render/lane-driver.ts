@@ -3,6 +3,7 @@ import { STREAMS } from '../../../random';
 import type { Kernel } from '../nest/ir';
 import type { LaneMajorProgram } from '../plan/program';
 import { guardHead } from './guard';
+import { laneReverseJob } from './lane-reverse';
 import { aligned, COMMON, eachEntry, indent, type Driver, type NameOf } from './request';
 
 export function laneMajor(
@@ -25,14 +26,18 @@ export function laneMajor(
     kernel === undefined ? { text: '', bytes: 0 } : laneJob(program, name, kernel, results, nameOf, guard, group),
   );
   const [init, step, finish] = texts.map(({ bytes }) => bytes);
+  const backward =
+    program.back === undefined ? undefined : laneReverseJob(program, program.back, { nameOf, sums: 1 + sums, guard });
   return {
     sources: [
       [
         ...[kernels, COMMON, guard ? guardHead(program) : '', laneCommon(program, lanes, record, group)],
         ...texts.map(({ text }) => text),
+        backward?.text ?? '',
       ].join('\n'),
     ],
     scratch: { init, step, finish },
+    ...(backward === undefined ? {} : { reverse: { bytes: backward.bytes, slot: backward.slot, tape: 0 } }),
     record,
     lanes,
   };
@@ -242,7 +247,8 @@ ${['theta', 'result', 't', 'keys', 'block', ...(stepping ? ['sums'] : [])].map((
         .map((stream, s) => `  ol_lane_keys(q, e, ${STREAMS[stream]}u, keys + ${2 * s * lanes});\n`)
         .join('')
     : '';
-  const tables = program.tables.map((_, n) => `OL_AT(void, tables[${n}])`);
+  const own = program.tables.slice(0, program.tables.length - (program.back?.tables.length ?? 0));
+  const tables = own.map((_, n) => `OL_AT(void, tables[${n}])`);
   const call = (scalars: readonly string[]): string =>
     `${nameOf(kernel)}(${['theta', 'state', 'state', 'result', 't', 'keys', ...tables].map((x) => `(void *)${x}`).join(', ')}` +
     `${scalars.map((x) => `, ${x}`).join('')});`;

@@ -75,8 +75,8 @@ export interface Driver {
   readonly sources: readonly string[];
   /** Bytes of memory of its own that a thread needs, by function. */
   readonly scratch: { readonly init: number; readonly step: number; readonly finish: number };
-  /** Of reverse windows: what a thread needs beside slots, and a tape slot. State slots are records. */
-  readonly reverse?: { readonly bytes: number; readonly tape: number };
+  /** Of reverse windows: bytes that a thread needs beside slots, of a state slot and of a tape slot. */
+  readonly reverse?: { readonly bytes: number; readonly slot: number; readonly tape: number };
   /** Bytes of a record: of a particle, or of a block of `lanes` particles. */
   readonly record: number;
   /** Particles of a record. */
