@@ -54,12 +54,20 @@ limit of the machine is measured by \`bench/peers/c/peak.c\`: fused multiply-add
 | \`lopt-window\`   | per-parameter MLP 19-32-32-2 as the optimizer of an MLP with GELU, batch 128, validation loss after the update                     | products of the inner MLP, and 2·(8·32 + 32·32 + 32·2) a parameter: the time features' share is one vector for all  |
 | \`lorenz-window\` | two trajectories of a Lorenz system; 100 windows a round                                                                                                | 30                                                                                                                  |
 | \`influence\`     | influence balancing, 23 numbers; 300 windows of one step, noise anew in each; the matrix as a matrix (dense) or as shifts (banded) | 1107 dense, 95 banded                                                                                               |
+| \`tbptt-window\`  | windows of W steps that give the gradient of their mean loss by θ: the MLP of \`mnist-window\` with the logarithm of each step's learning rate as θ (200 of them); the problem of \`lopt-window\` | |
 | \`outer\`         | whole outer iterations, as a run does them: \`mnist-lr\` as \`npm start\` has it, \`lorenz\` by NRES with 200 pairs and W = 100        |                                                                                                                     |
 | \`compile\`       | \`mnist-window\`, in fresh processes                                                                                                 |                                                                                                                     |
 | \`threads\`       | one thread against two                                                                                                             |                                                                                                                     |
 | \`curves\`        | the cost of an inner step against W, T, the number of windows done and N                                                           |                                                                                                                     |
 | \`tfjs-overhead\` | where the time of a tfjs window goes, 100 particles each                                                                           |                                                                                                                     |
 | \`tfjs-forms\`    | the products of 16 particles, in each form that a backend can be asked for them                                                    |                                                                                                                     |
+
+In \`tbptt-window\` every particle runs at θ itself. \`native\` keeps everything that the way back needs; _recomputing_ has one byte
+less than that takes; _forward_ gives losses alone; _tangent_ the derivative along one direction. Losses and each particle's
+gradient are held against those of the float64 reference engine, relative to the gradient's norm; JAX's against central
+differences of the float64 loop. JAX's is \`value_and_grad\` of the mean over particles, so that it need not keep the particles'
+gradients apart as ours does; _checkpointed_ has \`jax.checkpoint\` around the step. _Memory stated_ is what the program said
+before its first window, _measured_ by how much the process grew over that window.
 
 In \`influence\` JAX has all 300 windows in one jitted scan, ours is called 300 times. Among JAX's outer iterations of
 \`lorenz\`, _as released_ computes what the code released with the NRES paper computes (keys, noise and resets at every

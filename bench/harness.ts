@@ -36,7 +36,11 @@ interface Rounds {
  * All candidates take turns, a round each. Whoever is too slow is left out, never waited for.
  * @throws Error if one of them fails once it has started
  */
-async function interleave(candidates: readonly Candidate[], options: HarnessOptions, threads: number): Promise<Rounds> {
+export async function interleave(
+  candidates: readonly Candidate[],
+  options: HarnessOptions,
+  threads: number,
+): Promise<Rounds> {
   const { rounds, secondsPerCandidate, log, peers } = options;
   const timed: Candidate[] = [];
   const compileSeconds: (number | undefined)[] = [];
@@ -69,7 +73,7 @@ async function interleave(candidates: readonly Candidate[], options: HarnessOpti
   return { candidates: timed, seconds, compileSeconds, peak, peakOfOne, leftOut };
 }
 
-const present = (values: readonly (number | null)[]): number[] => values.filter((value) => value !== null);
+export const present = (values: readonly (number | null)[]): number[] => values.filter((value) => value !== null);
 
 /**
  * Rows of one case, a candidate each.

@@ -9,10 +9,12 @@ import Table from 'cli-table3';
 import { Command, InvalidArgumentError } from 'commander';
 import { ENGINE_NAMES, probeEngines } from '../src/engines';
 import { CASE_NAMES, WINDOW_CASES } from './cases';
+import { GRADIENT_CASES } from './cases/gradient';
 import { jaxMissing } from './candidates/jax';
 import { C_COMPILER, output } from './candidates/native-tools';
 import { Peak } from './candidates/peak';
 import { ReferenceC } from './candidates/reference-c';
+import { timeGradients } from './gradients';
 import { timeThreads, timeWindows, type HarnessOptions } from './harness';
 import { timeCompile, timeCurves, timeOuter, timeOverhead, timeProductForms } from './others';
 import { tablesOf } from './tables';
@@ -95,6 +97,9 @@ async function* timings(name: string, options: HarnessOptions): AsyncGenerator<r
   else {
     for (const [index, benchCase] of WINDOW_CASES.entries()) {
       if (benchCase.name === name) yield await timeWindows(index, options);
+    }
+    for (const [index, gradientCase] of GRADIENT_CASES.entries()) {
+      if (gradientCase.name === name) yield await timeGradients(index, options);
     }
   }
 }

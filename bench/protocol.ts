@@ -1,4 +1,5 @@
 /** What the bench asks of the process that holds one engine: one answer a request, in order. */
+import type { ReverseMemory } from '../src/contracts';
 import type { FormTiming } from './forms';
 import type { OverheadBreakdown } from './overhead';
 
@@ -6,6 +7,20 @@ export interface EngineRequest {
   readonly engine: string;
   /** Of the engines that run on several; by default those that the engine takes. */
   readonly threads?: number;
+}
+
+/**
+ * What a window of a gradient case gives: losses alone, the gradient by θ (everything kept, or so little memory that steps
+ * are run again), or the derivative along one direction.
+ */
+export type GradientKind = 'forward' | 'reverse' | 'recomputing' | 'tangent';
+
+export interface GradientRequest {
+  readonly engine: string;
+  readonly kind: GradientKind;
+  readonly particles: number;
+  /** Whether the process's growth over its first window is measured; of reverse windows. */
+  readonly grown: boolean;
 }
 
 /** One point of a curve. */
@@ -33,6 +48,14 @@ export interface Requests {
   openOuter: EngineRequest & { readonly case: number };
   /** Some outer iterations, timed. */
   roundOuter: Record<string, never>;
+  /** Opens the engine on the problem of GRADIENT_CASES[case], with a population at the start of its episodes. */
+  openGradient: GradientRequest & { readonly case: number };
+  /** Losses and derivatives of the check's window. */
+  checkGradient: Record<string, never>;
+  /** Warms up; answers what a round will take, estimated from a few steps. */
+  startGradient: Record<string, never>;
+  /** A window, timed from the call to losses and derivatives on the host. */
+  roundGradient: Record<string, never>;
   /** Engine and the populations of these points, warmed up. */
   openCurve: EngineRequest & { readonly points: readonly CurvePoint[] };
   roundCurve: { readonly point: number };
@@ -55,6 +78,13 @@ export interface Answers {
     /** Share of that time within `advance`: windows, and waiting for them. */
     readonly inWindows: number;
   };
+  openGradient: { readonly reverse?: ReverseMemory; readonly grownBytes?: number };
+  checkGradient: Answers['check'] & {
+    /** One row a particle, as `DerivativeResult` has them; empty of windows that give none. */
+    readonly derivatives: readonly number[];
+  };
+  startGradient: { readonly seconds: number };
+  roundGradient: { readonly seconds: number };
   openCurve: { readonly engine: string };
   roundCurve: { readonly secondsPerStep: number };
   load: { readonly seconds: number };

@@ -1,6 +1,16 @@
 /** Timings as rows of text: for the terminal and for docs/performance.md. */
 import { CURVES } from './curves';
-import { isLeftOut, isWindow, rowsOf, type LeftOut, type Timing, type WindowTiming } from './timings';
+import {
+  FORWARD,
+  isGradient,
+  isLeftOut,
+  isWindow,
+  rowsOf,
+  type GradientTiming,
+  type LeftOut,
+  type Timing,
+  type WindowTiming,
+} from './timings';
 
 export interface TextTable {
   readonly title: string;
@@ -39,16 +49,52 @@ function windowRow(timing: WindowTiming | LeftOut): string[] {
   ];
 }
 
+const GRADIENT_HEAD = [
+  'candidate',
+  'ms a window',
+  'of the forward window',
+  'against JAX',
+  'keeps',
+  'memory stated',
+  'measured',
+  'peak memory',
+];
+
+const mebibytes = (bytes: number): string => `${Number((bytes / 2 ** 20).toPrecision(3))} MiB`;
+
+function gradientRow(timing: GradientTiming | LeftOut): string[] {
+  if (isLeftOut(timing)) return [timing.candidate, `left out: ${timing.reason}`, '', '', '', '', '', ''];
+  const { candidate, secondsPerWindow, fasterThan, reverse, grownBytes, peakBytes } = timing;
+  return [
+    candidate,
+    number(1000 * secondsPerWindow),
+    FORWARD in fasterThan ? times(1 / fasterThan[FORWARD]) : dash,
+    'jax' in fasterThan ? times(fasterThan.jax) : dash,
+    reverse === undefined ? dash : reverse.keeps,
+    reverse === undefined ? dash : mebibytes(reverse.bytes * reverse.atOnce),
+    grownBytes === undefined ? dash : mebibytes(grownBytes),
+    peakBytes === undefined ? dash : `${Math.round(peakBytes / 2 ** 20)} MiB`,
+  ];
+}
+
 /** A table for each name, variant and size, in the order of the timings. */
 function windowTables(timings: readonly Timing[]): TextTable[] {
   const tables = new Map<string, string[][]>();
+  const gradients = new Set<string>();
   for (const timing of timings) {
-    if (!isWindow(timing) && !isLeftOut(timing)) continue;
+    if (!isWindow(timing) && !isLeftOut(timing) && !isGradient(timing)) continue;
     const size = `N = ${timing.particles}, W = ${timing.window}`;
     const title = [timing.case, timing.variant, size].filter((part) => part !== '').join(', ');
-    tables.set(title, [...(tables.get(title) ?? []), windowRow(timing)]);
+    const gradient = isGradient(timing) || timing.case === 'tbptt-window';
+    if (gradient) gradients.add(title);
+    const row = isGradient(timing) || (isLeftOut(timing) && gradient) ? gradientRow(timing) : windowRow(timing);
+    tables.set(title, [...(tables.get(title) ?? []), row]);
   }
-  return [...tables].map(([title, rows]) => ({ title, head: WINDOW_HEAD, rows }));
+  return [...tables].map(([title, rows]) => ({
+    title,
+    head: gradients.has(title) ? GRADIENT_HEAD : WINDOW_HEAD,
+    rows,
+  }));
 }
 
 function outerTables(timings: readonly Timing[]): TextTable[] {

@@ -1,5 +1,15 @@
 /** What the project sets out to reach, row by row, and whether a run of the bench reached it. */
-import { isWindow, rowsOf, type Timing, type WindowTiming } from './timings';
+import {
+  FORWARD,
+  isGradient,
+  isWindow,
+  RECOMPUTING,
+  rowsOf,
+  TANGENT,
+  type GradientTiming,
+  type Timing,
+  type WindowTiming,
+} from './timings';
 
 export interface Verdict {
   readonly row: string;
@@ -79,6 +89,77 @@ function windowVerdict(target: WindowTarget, timings: readonly WindowTiming[]): 
   return { ...verdict, measured: said.join(', '), met };
 }
 
+interface GradientTarget {
+  readonly candidate: string;
+  /** What its windows do. */
+  readonly what: string;
+  /** Times the same window forward, at most. */
+  readonly forward: number;
+  /** Times as fast as JAX's `grad` of the same scan. */
+  readonly jax?: number;
+  /** Of what was stated, at most so far from it. */
+  readonly memory?: number;
+}
+
+const GRADIENT_VARIANTS = [
+  { variant: 'MNIST, a rate a step', particles: 16, window: 20 },
+  { variant: 'per-parameter MLP', particles: 4, window: 20 },
+];
+const GRADIENT_TARGETS: readonly GradientTarget[] = [
+  { candidate: ENGINE, what: 'reverse, everything kept', forward: 3.5, jax: 2, memory: 0.2 },
+  { candidate: RECOMPUTING, what: 'reverse, recomputing', forward: 4.5, memory: 0.2 },
+  { candidate: TANGENT, what: 'tangent, one direction', forward: 3.5 },
+];
+
+function gradientVerdict(
+  { variant, particles, window }: (typeof GRADIENT_VARIANTS)[number],
+  { candidate, what, forward, jax, memory }: GradientTarget,
+  timings: readonly GradientTiming[],
+): Verdict {
+  const own = timings.find((timing) => timing.variant === variant && timing.candidate === candidate);
+  const goals = [`≤ ${forward}× forward`];
+  if (jax !== undefined) goals.push(`≥ ${jax}× JAX's grad`);
+  if (memory !== undefined) goals.push(`memory within ${percent(memory)} of what was stated`);
+  const verdict = {
+    row: `tbptt-window ${variant}, N = ${particles}, W = ${window}: ${what}`,
+    target: goals.join(', '),
+  };
+  const parts: { readonly said: string; readonly good: boolean | undefined }[] = [];
+  const judge = (value: number | undefined, say: (value: number) => string, good: (value: number) => boolean): void => {
+    parts.push(value === undefined ? { said: '', good: undefined } : { said: say(value), good: good(value) });
+  };
+  const faster: Readonly<Record<string, number | undefined>> = own?.fasterThan ?? {};
+  const cost = faster[FORWARD] === undefined ? undefined : 1 / faster[FORWARD];
+  judge(
+    cost,
+    (value) => `${times(value)} forward`,
+    (value) => value <= forward,
+  );
+  if (jax !== undefined) {
+    judge(
+      faster.jax,
+      (value) => `${times(value)} JAX`,
+      (value) => value >= jax,
+    );
+  }
+  if (memory !== undefined) {
+    const { reverse, grownBytes } = own ?? {};
+    judge(
+      reverse === undefined || grownBytes === undefined ? undefined : grownBytes / (reverse.bytes * reverse.atOnce),
+      (share) => `memory ${percent(share)} of what was stated`,
+      (share) => Math.abs(share - 1) <= memory,
+    );
+  }
+  const said = parts.filter(({ good }) => good !== undefined).map((part) => part.said);
+  // One miss is a miss, whatever else was not measured.
+  const met = parts.some(({ good }) => good === false)
+    ? false
+    : parts.some(({ good }) => good === undefined)
+      ? undefined
+      : true;
+  return { ...verdict, measured: said.length === 0 ? 'not measured' : said.join(', '), met };
+}
+
 /** A number against a bound. */
 function verdictOf(
   row: string,
@@ -100,6 +181,9 @@ export function verdicts(timings: readonly Timing[]): Verdict[] {
   const windows = timings.filter(isWindow);
   return [
     ...WINDOW_TARGETS.map((target) => windowVerdict(target, windows)),
+    ...GRADIENT_VARIANTS.flatMap((size) =>
+      GRADIENT_TARGETS.map((target) => gradientVerdict(size, target, timings.filter(isGradient))),
+    ),
     verdictOf(
       'outer iteration of mnist-lr',
       '≥ 92 % of the time inside windows',

@@ -1,4 +1,5 @@
 /** What a bench run says: the lines of `--json`, and what is kept under results/. */
+import type { ReverseMemory } from '../src/contracts';
 import type { CurvePoint } from './protocol';
 import type { FormTiming } from './forms';
 import type { OverheadBreakdown } from './overhead';
@@ -22,6 +23,30 @@ export interface WindowTiming {
   /** Seconds of each round; null where the candidate took no part. */
   readonly rounds: readonly (number | null)[];
   /** What the check before found. */
+  readonly check: string;
+}
+/** Candidates of a gradient case beside `native`, whose reverse windows keep everything. */
+export const RECOMPUTING = 'native, recomputing';
+export const FORWARD = 'native, forward';
+export const TANGENT = 'native, tangent';
+
+/** A window of a gradient case: of a reverse window unless the candidate's name says otherwise. */
+export interface GradientTiming {
+  readonly case: 'tbptt-window';
+  readonly variant: string;
+  readonly candidate: string;
+  readonly particles: number;
+  readonly window: number;
+  /** Median over rounds. */
+  readonly secondsPerWindow: number;
+  /** As in `WindowTiming`. */
+  readonly fasterThan: Readonly<Record<string, number>>;
+  /** What it stated before its first window. */
+  readonly reverse?: ReverseMemory;
+  /** By how much its process grew over its first window, at most. */
+  readonly grownBytes?: number;
+  readonly peakBytes?: number;
+  readonly rounds: readonly (number | null)[];
   readonly check: string;
 }
 /** A candidate that was not timed, and why. */
@@ -81,9 +106,18 @@ export interface FormsTiming extends FormTiming {
   readonly engine: string;
 }
 export type Timing =
-  WindowTiming | LeftOut | OuterTiming | CompileTiming | ThreadTiming | CurveTiming | OverheadTiming | FormsTiming;
+  | WindowTiming
+  | GradientTiming
+  | LeftOut
+  | OuterTiming
+  | CompileTiming
+  | ThreadTiming
+  | CurveTiming
+  | OverheadTiming
+  | FormsTiming;
 
 export const isWindow = (timing: Timing): timing is WindowTiming => 'particleStepsPerSecond' in timing;
+export const isGradient = (timing: Timing): timing is GradientTiming => 'secondsPerWindow' in timing;
 export const isLeftOut = (timing: Timing): timing is LeftOut => 'reason' in timing;
 /** Rows of a case that is none of the windows'. */
 export function rowsOf<C extends 'outer' | 'compile' | 'threads' | 'curves' | 'tfjs-overhead' | 'tfjs-forms'>(

@@ -7,10 +7,12 @@ import * as tf from '@tensorflow/tfjs';
 import type { UnrollEngine, UnrollProgram } from '../src/contracts';
 import { createEngine } from '../src/engines';
 import { OVERHEAD_CASES, WINDOW_CASES, type BenchCase } from './cases';
+import { GRADIENT_CASES } from './cases/gradient';
 import { OUTER_CASES } from './cases/outer';
 import { loadKept } from './compiled';
 import { CurveRounds } from './curves';
 import { timeForms } from './forms';
+import { GradientWindows } from './gradient-windows';
 import { OuterRounds } from './outer';
 import { measureOverhead } from './overhead';
 import type { Answers, EngineRequest, Reply, Request } from './protocol';
@@ -37,6 +39,7 @@ class Worker {
   private program: UnrollProgram | undefined;
   private windows: Windows | undefined;
   private outer: OuterRounds | undefined;
+  private gradient: GradientWindows | undefined;
   private curves: CurveRounds | undefined;
 
   async answer({ name, body }: Request): Promise<Answers[keyof Answers]> {
@@ -71,6 +74,15 @@ class Worker {
         return { engine: body.engine };
       case 'roundOuter':
         return started(this.outer).round();
+      case 'openGradient':
+        this.gradient = await GradientWindows.open(body, GRADIENT_CASES[body.case]);
+        return this.gradient.memory();
+      case 'checkGradient':
+        return started(this.gradient).check();
+      case 'startGradient':
+        return { seconds: await started(this.gradient).estimate() };
+      case 'roundGradient':
+        return { seconds: await started(this.gradient).round() };
       case 'openCurve':
         this.curves = await CurveRounds.start(await openEngine(body), body.points);
         return { engine: body.engine };

@@ -64,14 +64,18 @@ export function expectedLosses(index: number): Promise<Answers['check']> {
   });
 }
 
+/** The larger of two deviations; a NaN is the largest, and stays. */
+export function worseOf(worst: number, found: number): number {
+  return Number.isNaN(worst) || found <= worst ? worst : found;
+}
+
 /** Largest deviation of the losses from the reference's, relative to the size of each. */
 function deviation(got: Answers['check'], expected: Answers['check']): number {
   let worst = 0;
   for (const which of ['lossSum', 'lastLoss'] as const) {
     expected[which].forEach((value, i) => {
       const found = Math.abs(got[which][i] - value) / Math.abs(value);
-      // Not Math.max, and not a comparison that a NaN would pass.
-      if (!(found <= worst)) worst = found;
+      worst = worseOf(worst, found);
     });
   }
   return worst;

@@ -12,7 +12,7 @@ const PYTHON = join(FOLDER, '.venv', 'bin', 'python');
 /** Relative deviation of float32 from float64 over the programs' short checks; they reach 1e-8 to 1e-5. */
 const TOLERANCE = 1e-4;
 /** Programs that read MNIST. */
-const NEED_DATA = ['mnist', 'lopt'];
+const NEED_DATA = ['mnist', 'lopt', 'mnist-tbptt', 'lopt-tbptt'];
 
 /** Why JAX cannot take part, or undefined if it can. */
 export function jaxMissing(): string | undefined {

@@ -5,6 +5,7 @@ import { inverseTime, sgd } from '../../learned-optimizers';
 import { meta, type StepResult, type TensorTree, type UnrolledProblem } from '../../src/contracts';
 import { unroll } from '../../src/outer';
 import { influenceBalancing, lorenz, mlp } from '../../tasks';
+import { GRADIENT_CASES } from './gradient';
 import { HIDDEN, largeLopt, OWN_FEATURES, smallLopt } from './lopt';
 
 export interface BenchCase {
@@ -230,7 +231,7 @@ export const THREAD_CASES: readonly number[] = [0, 4, 7];
 export const curveProblem = (horizon: number): Promise<UnrolledProblem> => mnistSchedule(28, [100, 100], 100, horizon);
 
 export const CASE_NAMES = [
-  ...new Set(WINDOW_CASES.map(({ name }) => name)),
+  ...new Set([...WINDOW_CASES, ...GRADIENT_CASES].map(({ name }) => name)),
   'outer',
   'compile',
   'threads',

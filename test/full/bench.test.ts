@@ -1,8 +1,11 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { WINDOW_CASES } from '../../bench/cases';
+import { GRADIENT_CASES } from '../../bench/cases/gradient';
+import { gradientDeviation } from '../../bench/candidates/gradient-process';
+import { directionOf } from '../../bench/gradient-windows';
 import { verdicts } from '../../bench/targets';
-import { median, medianRatio, ratiosTo, type WindowTiming } from '../../bench/timings';
+import { median, medianRatio, ratiosTo, type GradientTiming, type WindowTiming } from '../../bench/timings';
 
 const ROOT = join(__dirname, '../..');
 
@@ -76,6 +79,62 @@ describe('targets', () => {
   ])('%s', (_, jax, peakBytes, reference, met) => {
     const fasterThan = { jax, ...(reference === undefined ? {} : { 'reference C': reference }) };
     expect(verdict(row('native', { fasterThan, peakBytes }), row('jax', { peakBytes: 100 }))).toMatchObject({ met });
+  });
+});
+
+describe('targets of windows that give gradients', () => {
+  const MIB = 2 ** 20;
+  const [{ name, variant, particles, window }] = GRADIENT_CASES;
+  const row = (forward: number | undefined, jax: number | undefined, grownBytes: number | undefined) => {
+    const fasterThan = {
+      ...(forward === undefined ? {} : { 'native, forward': 1 / forward }),
+      ...(jax === undefined ? {} : { jax }),
+    };
+    const timing: GradientTiming = {
+      ...{ case: name, variant, candidate: 'native', particles, window, check: '', rounds: [1] },
+      ...{ secondsPerWindow: 1, fasterThan, reverse: { keeps: 'everything', bytes: 50 * MIB, atOnce: 2 } },
+      ...(grownBytes === undefined ? {} : { grownBytes }),
+    };
+    return verdicts([timing]).find(({ row: said }) => said.includes(variant) && said.includes('everything kept'));
+  };
+
+  test.each([
+    ['all three bounds hold', 3.4, 2.1, 119 * MIB, true],
+    ['too slow beside the forward window', 3.6, 2.1, 100 * MIB, false],
+    ['too slow beside JAX', 3.4, 1.9, 100 * MIB, false],
+    ['more memory than was stated', 3.4, 2.1, 121 * MIB, false],
+    ['less memory than was stated', 3.4, 2.1, 79 * MIB, false],
+    ['a miss, though JAX took no part', 3.6, undefined, 100 * MIB, false],
+    ['undecided without JAX', 3.4, undefined, 100 * MIB, undefined],
+    ['undecided where memory is not known', 3.4, 2.1, undefined, undefined],
+    ['nothing measured', undefined, undefined, undefined, undefined],
+  ])('%s', (_, forward, jax, grown, met) => {
+    expect(row(forward, jax, grown)).toMatchObject({ met });
+  });
+});
+
+describe('deviation of gradients', () => {
+  // Two particles, two numbers of θ; norms 5 and 1.
+  const expected = { lossSum: [2, 4], lastLoss: [1, 1], derivatives: [3, 4, 0, 1] };
+
+  test('is relative to the norm of the particle, and of its worst one', () => {
+    const got = { lossSum: [2, 4.4], lastLoss: [1, 1], derivatives: [3, 4.5, 0, 1.2] };
+    const found = gradientDeviation(got, expected, 'reverse');
+    expect(found.loss).toBeCloseTo(0.1, 12);
+    expect(found.gradient).toBeCloseTo(0.2, 12);
+  });
+
+  test('of a tangent is that of the derivative along a direction of length one', () => {
+    const [a, b] = directionOf(2);
+    expect(a * a + b * b).toBeCloseTo(1, 12);
+    const got = { ...expected, derivatives: [3 * a + 4 * b + 0.5, b] };
+    expect(gradientDeviation(got, expected, 'tangent').gradient).toBeCloseTo(0.1, 12);
+  });
+
+  test('a NaN, or a gradient that is missing, is a deviation', () => {
+    const broken = { ...expected, derivatives: [3, NaN, 0, 1] };
+    expect(gradientDeviation(broken, expected, 'reverse').gradient).toBeNaN();
+    expect(gradientDeviation({ ...expected, derivatives: [] }, expected, 'reverse').gradient).toBeNaN();
   });
 });
 

@@ -13,8 +13,17 @@ from programs.influence import Influence
 from programs.lopt import Lopt
 from programs.lorenz import Lorenz, LorenzOuter
 from programs.mnist import Mnist
+from programs.tbptt import LoptTbptt, MnistTbptt
 
-PROGRAMS = {'mnist': Mnist, 'lopt': Lopt, 'lorenz': Lorenz, 'influence': Influence, 'lorenz-outer': LorenzOuter}
+PROGRAMS = {
+    'mnist': Mnist,
+    'lopt': Lopt,
+    'lorenz': Lorenz,
+    'influence': Influence,
+    'lorenz-outer': LorenzOuter,
+    'mnist-tbptt': MnistTbptt,
+    'lopt-tbptt': LoptTbptt,
+}
 
 
 def peak_bytes():

@@ -103,6 +103,7 @@ class Lopt(WindowProgram):
             return window
 
         self.window_of, self.unflatten = window_of, unflatten
+        self.step = lambda theta, *rest: step(unflatten(theta), *rest)
         self.window = window_of(window, self.keys)
 
     def check(self, steps=3):
@@ -111,29 +112,32 @@ class Lopt(WindowProgram):
         state = jax.tree.map(lambda leaf: leaf[:2], self.state)
         _, losses = jax.jit(self.window_of(steps, self.keys[:2]))(state, 0, key)
         noise = np.asarray(pair_noise(key, 2, self.theta.size), np.float64)
-        expected = []
-        for p in range(2):
-            net = [np.asarray(leaf, np.float64) for leaf in self.unflatten(np.asarray(self.theta) + SIGMA * noise[p])]
-            params = [np.asarray(leaf[p], np.float64) for layer in state[0] for leaf in layer]
-            momenta = [[np.zeros_like(leaf) for leaf in params] for _ in DECAYS]
-            mine = []
-            for t in range(steps):
-                rows = np.asarray(rows_of(self.keys[p], t, 0, self.batch, 0, self.train))
-                _, gradient = numpy_gelu_mlp(params, self.images[rows].astype(np.float64), self.labels[rows])
-                time = np.tanh(t / np.asarray(TIMES) - 1)
-                for i, g in enumerate(gradient):
-                    own = [g, params[i]]
-                    for d, moving in zip(DECAYS, momenta):
-                        moving[i] = d * moving[i] + (1 - d) * g
-                        own.append(moving[i])
-                    features = [x.reshape(-1) / np.sqrt(EPSILON + np.mean(x * x)) for x in own]
-                    x = np.column_stack([*features, np.tile(time, (g.size, 1))])
-                    out = np.maximum(np.maximum(x @ net[0] + net[1], 0) @ net[2] + net[3], 0) @ net[4] + net[5]
-                    params[i] = params[i] - (SCALE * out[:, 0] * np.exp(SCALE * out[:, 1])).reshape(g.shape)
-                rows = np.asarray(rows_of(self.keys[p], t, 1, self.batch, self.train, 60000))
-                mine.append(numpy_gelu_mlp(params, self.images[rows].astype(np.float64), self.labels[rows])[0])
-            expected.append(mine)
+        thetas = np.asarray(self.theta, np.float64) + SIGMA * noise
+        expected = [self.numpy_losses(thetas[p], p, steps) for p in range(2)]
         return deviation(np.sum(losses, axis=1), np.sum(expected, axis=1))
+
+    def numpy_losses(self, theta, p, steps):
+        """The first losses of particle p in float64."""
+        net = self.unflatten(theta)
+        params = [np.asarray(leaf[p], np.float64) for layer in self.state[0] for leaf in layer]
+        momenta = [[np.zeros_like(leaf) for leaf in params] for _ in DECAYS]
+        losses = []
+        for t in range(steps):
+            rows = np.asarray(rows_of(self.keys[p], t, 0, self.batch, 0, self.train))
+            _, gradient = numpy_gelu_mlp(params, self.images[rows].astype(np.float64), self.labels[rows])
+            time = np.tanh(t / np.asarray(TIMES) - 1)
+            for i, g in enumerate(gradient):
+                own = [g, params[i]]
+                for d, moving in zip(DECAYS, momenta):
+                    moving[i] = d * moving[i] + (1 - d) * g
+                    own.append(moving[i])
+                features = [x.reshape(-1) / np.sqrt(EPSILON + np.mean(x * x)) for x in own]
+                x = np.column_stack([*features, np.tile(time, (g.size, 1))])
+                out = np.maximum(np.maximum(x @ net[0] + net[1], 0) @ net[2] + net[3], 0) @ net[4] + net[5]
+                params[i] = params[i] - (SCALE * out[:, 0] * np.exp(SCALE * out[:, 1])).reshape(g.shape)
+            rows = np.asarray(rows_of(self.keys[p], t, 1, self.batch, self.train, 60000))
+            losses.append(numpy_gelu_mlp(params, self.images[rows].astype(np.float64), self.labels[rows])[0])
+        return losses
 
 
 def numpy_gelu_mlp(params, x, y):

@@ -63,7 +63,7 @@ class Mnist(WindowProgram):
             params, velocity = state
             rows = rows_of(key, t, 0, batch, 0, TRAIN)
             gradient = jax.grad(loss)(params, images[rows], labels[rows])
-            rate = jnp.exp(theta[0]) / (1 + t / TIMESCALE) ** jnp.exp(theta[1])
+            rate = self.rate(theta, t, jnp)
             velocity = jax.tree.map(lambda v, g: MOMENTUM * v + g, velocity, gradient)
             params = jax.tree.map(lambda p, v: p - rate * v, params, velocity)
             rows = rows_of(key, t, 1, batch, TRAIN, ROWS)
@@ -88,8 +88,12 @@ class Mnist(WindowProgram):
 
             return window
 
-        self.window_of = window_of
+        self.window_of, self.step = window_of, step
         self.window = window_of(window, self.keys)
+
+    def rate(self, theta, t, xp):
+        """The learning rate of step t; `xp` is jax.numpy or numpy."""
+        return xp.exp(theta[0]) / (1 + t / TIMESCALE) ** xp.exp(theta[1])
 
     def check(self, steps=3):
         """Against a float64 loop in numpy, two particles."""
@@ -97,25 +101,29 @@ class Mnist(WindowProgram):
         state = jax.tree.map(lambda leaf: leaf[:2], self.state)
         _, losses = jax.jit(self.window_of(steps, self.keys[:2]))(state, 0, key)
         thetas = np.asarray(THETA) + SIGMA * np.asarray(pair_noise(key, 2, 2), np.float64)
-        images = (self.images.astype(np.float64) / 255 - MEAN) / STD
-        expected = []
-        for p in range(2):
-            params = [[np.asarray(leaf[p], np.float64) for leaf in layer] for layer in state[0]]
-            velocity = [[np.zeros_like(leaf) for leaf in layer] for layer in params]
-            mine = []
-            for t in range(steps):
-                rows = np.asarray(rows_of(self.keys[p], t, 0, self.batch, 0, TRAIN))
-                _, gradient = numpy_mlp(params, images[rows], self.labels[rows])
-                rate = np.exp(thetas[p, 0]) / (1 + t / TIMESCALE) ** np.exp(thetas[p, 1])
-                for layer, moving, slopes in zip(params, velocity, gradient):
-                    for i in range(2):
-                        moving[i] = MOMENTUM * moving[i] + slopes[i]
-                        layer[i] = layer[i] - rate * moving[i]
-                rows = np.asarray(rows_of(self.keys[p], t, 1, self.batch, TRAIN, ROWS))
-                z, _ = numpy_mlp(params, images[rows], self.labels[rows])
-                mine.append(z[self.metric])
-            expected.append(mine)
+        expected = [self.numpy_losses(thetas[p], p, steps) for p in range(2)]
         return deviation(np.sum(losses, axis=1), np.sum(expected, axis=1))
+
+    def numpy_losses(self, theta, p, steps):
+        """The first losses of particle p in float64."""
+        params = [[np.asarray(leaf[p], np.float64) for leaf in layer] for layer in self.state[0]]
+        velocity = [[np.zeros_like(leaf) for leaf in layer] for layer in params]
+        losses = []
+        for t in range(steps):
+            rows = np.asarray(rows_of(self.keys[p], t, 0, self.batch, 0, TRAIN))
+            _, gradient = numpy_mlp(params, self.float64_images(rows), self.labels[rows])
+            rate = self.rate(theta, t, np)
+            for layer, moving, slopes in zip(params, velocity, gradient):
+                for i in range(2):
+                    moving[i] = MOMENTUM * moving[i] + slopes[i]
+                    layer[i] = layer[i] - rate * moving[i]
+            rows = np.asarray(rows_of(self.keys[p], t, 1, self.batch, TRAIN, ROWS))
+            z, _ = numpy_mlp(params, self.float64_images(rows), self.labels[rows])
+            losses.append(z[self.metric])
+        return losses
+
+    def float64_images(self, rows):
+        return (self.images[rows].astype(np.float64) / 255 - MEAN) / STD
 
 
 def numpy_mlp(params, x, y):
