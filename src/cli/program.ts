@@ -97,7 +97,11 @@ function build(terminal: Terminal, run: (action: Action) => void): Command {
   command('report <dir>', 'write report.html again from the files of a run').action(
     (directory: string, options: CommonOptions) => run(() => report(directory, options, terminal)),
   );
-  running('sweep <file.yaml>', 'every combination of presets, estimators, settings and seeds; goes on where it was cut')
+  running(
+    'sweep <experiment|file.yaml>',
+    'every combination of presets, estimators, settings and seeds; goes on where it was cut',
+  )
+    .option('--quick', 'the short form of an experiment, minutes instead of hours, with the same order of methods')
     .option('--set <key=value>', 'override a key of every run; repeatable', collect)
     .option('--engine <name>', 'auto, native, reference, tfjs, tfjs:wasm … (see doctor)')
     .option('--output <dir>', "folder of the sweep (default: runs/ and the file's name)")

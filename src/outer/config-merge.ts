@@ -14,6 +14,9 @@ const ALIASES: Readonly<Record<string, string>> = {
   window: 'estimator.window',
 };
 
+/** The dotted key that a flat word stands for; others as they are. */
+export const fullKey = (key: string): string => (Object.hasOwn(ALIASES, key) ? ALIASES[key] : key);
+
 /** One `--set key=value`, its value parsed. */
 export interface Override {
   /** Dotted; aliases allowed. */
@@ -81,7 +84,7 @@ export function mergeConfig(base: ConfigObject, over: ConfigObject): ConfigObjec
  * @throws UnknownNameError for an unknown first key, ConfigurationError for a path through something that is no object
  */
 export function applyOverride(config: ConfigObject, override: Override, topKeys: readonly string[]): ConfigObject {
-  const path = (Object.hasOwn(ALIASES, override.key) ? ALIASES[override.key] : override.key).split('.');
+  const path = fullKey(override.key).split('.');
   if (!topKeys.includes(path[0])) {
     const known = [...topKeys, ...Object.keys(ALIASES)].sort();
     throw new UnknownNameError('key', override.key, nearNames(path[0], known), known);

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { ConfigurationError, UserError, type ConfigObject, type ConfigValue } from '../contracts';
 import { presetConfig, resolveConfig, type NamedConfig, type ResolvedConfig } from './config';
 import { checkWith, optionKeys } from './config-check';
-import { isConfigObject, mergeConfig, type Override } from './config-merge';
+import { fullKey, isConfigObject, mergeConfig, type Override } from './config-merge';
 import { canonical } from './prepare';
 import type { Resolver } from './resolver';
 
@@ -11,18 +11,21 @@ const value = z.unknown() as z.ZodType<ConfigValue>;
 const named = z.looseObject({ name: z.string().min(1) });
 const estimator = z.union([z.string().min(1), named], { error: 'a name, or {name, …options}' });
 const seed = z.int().min(0);
+const seeds = z.union([z.int().positive(), z.array(seed)], { error: 'a positive integer, or a list of seeds' });
 
 /** Preset, estimator and seed have lists of their own. */
 const settings = z.record(z.string(), value);
 
 export const sweepSchema = z.strictObject({
+  /** What it shows, in one line; `outerloop list` prints it for those that ship with the package. */
+  description: z.string().optional(),
   /** Files, relative to the sweep's. */
   plugins: z.array(z.string()).default([]),
   presets: z.array(z.string().min(1)).optional(),
   /** By default each preset's own. */
   estimators: z.array(estimator).optional(),
   /** So many from 0 on, or a list. */
-  seeds: z.union([z.int().positive(), z.array(seed)], { error: 'a positive integer, or a list of seeds' }).default([0]),
+  seeds: seeds.default([0]),
   /** Lists by dotted key: one run for each combination. */
   settings: z.record(z.string(), z.array(value, { error: 'a list of values' })).default({}),
   /** The same for all runs, by dotted key. */
@@ -38,17 +41,19 @@ export const sweepSchema = z.strictObject({
       }),
     )
     .default([]),
-  /** Single runs beside the product. */
+  /** Runs beside the product; one without a seed of its own has each of the sweep's. */
   runs: z
     .array(
       z.strictObject({
         preset: z.string().min(1),
         estimator: estimator.optional(),
-        seed: seed.default(0),
+        seed: seed.optional(),
         settings: settings.default({}),
       }),
     )
     .default([]),
+  /** The short form, `--quick`: other seeds, and settings on top of those that the runs have. */
+  quick: z.strictObject({ seeds: seeds.optional(), set: settings.default({}) }).optional(),
 });
 type Sweep = z.output<typeof sweepSchema>;
 
@@ -76,9 +81,12 @@ function combinations(lists: Readonly<Record<string, readonly ConfigValue[]>>): 
   );
 }
 
+const seedList = (of: z.output<typeof seeds>): number[] =>
+  typeof of === 'number' ? Array.from({ length: of }, (_, i) => i) : of;
+
 function product(sweep: Sweep): Choice[] {
-  const { presets = [], estimators, seeds, settings: lists } = sweep;
-  const all = typeof seeds === 'number' ? Array.from({ length: seeds }, (_, i) => i) : seeds;
+  const { presets = [], estimators, settings: lists } = sweep;
+  const all = seedList(sweep.seeds);
   const entries = estimators === undefined ? [undefined] : estimators.map(asNamed);
   return presets.flatMap((preset) =>
     entries.flatMap((entry) =>
@@ -115,6 +123,7 @@ function checkKeys(sweep: Sweep): void {
   const places: [string, object][] = [
     ['settings', sweep.settings],
     ['set', sweep.set],
+    ['quick.set', sweep.quick?.set ?? {}],
     ...sweep.runs.map(({ settings: one }, i): [string, object] => [`runs.${String(i)}.settings`, one]),
   ];
   for (const [place, keys] of places) {
@@ -157,6 +166,21 @@ function estimatorConfig(choice: Choice, resolver: Resolver): ConfigObject | und
   return { ...Object.fromEntries(shared), ...entry };
 }
 
+/**
+ * The choice with what wins over it in its place, so that its folder and its title say what is run. Keys are those of
+ * the configuration, aliases resolved.
+ */
+function overruled(choice: Choice, winning: ReadonlyMap<string, ConfigValue>): Choice {
+  const over = (of: ConfigObject, prefix = ''): ConfigObject =>
+    Object.fromEntries(Object.entries(of).map(([key, one]) => [key, winning.get(fullKey(prefix + key)) ?? one]));
+  const { estimator: entry } = choice;
+  return {
+    ...choice,
+    ...(entry === undefined ? {} : { estimator: { ...over(entry, 'estimator.'), name: entry.name } }),
+    settings: over(choice.settings),
+  };
+}
+
 /** How a run of the sweep is called in messages. */
 function titleOf({ preset, estimator: entry, settings: chosen, seed: number }: Choice): string {
   const own = Object.entries(chosen).map(([key, one]) => `${key}=${typeof one === 'string' ? one : canonical(one)}`);
@@ -169,12 +193,16 @@ export function inMember(error: unknown, choice: Choice): unknown {
   return new UserError(`run (${titleOf(choice)}): ${error.message}`, { cause: error });
 }
 
-function resolved(choice: Choice, common: readonly Override[], resolver: Resolver): SweepMember {
-  const overrides = [
-    ...common,
-    ...Object.entries(choice.settings).map(([key, one]) => ({ key, value: one })),
-    { key: 'seed', value: choice.seed },
-  ];
+const asOverrides = (of: ConfigObject): Override[] => Object.entries(of).map(([key, one]) => ({ key, value: one }));
+
+/** @param common below the choice's own settings; `winning` is on top of them */
+function resolved(
+  choice: Choice,
+  common: readonly Override[],
+  winning: readonly Override[],
+  resolver: Resolver,
+): SweepMember {
+  const overrides = [...common, ...asOverrides(choice.settings), ...winning, { key: 'seed', value: choice.seed }];
   try {
     const chosen = estimatorConfig(choice, resolver);
     const input = { preset: choice.preset, ...(chosen === undefined ? {} : { estimator: chosen }) };
@@ -199,17 +227,33 @@ function checkDistinct(members: readonly SweepMember[]): void {
   }
 }
 
+/** @throws UserError if there is no short form */
+function quickForm(sweep: Sweep): Sweep {
+  if (sweep.quick === undefined) {
+    throw new UserError('the sweep has no short form: give it a section "quick" ({seeds, set}), or leave out --quick.');
+  }
+  return { ...sweep, seeds: sweep.quick.seeds ?? sweep.seeds };
+}
+
 /**
  * All runs of a sweep in order: presets, then estimators, then settings, then seeds, the last moving fastest.
- * @param overrides on top of the sweep's own `set`
+ * @param overrides on top of everything that the sweep sets
+ * @param quick in its short form
  * @throws ConfigurationError, UnknownNameError, UserError for the first run that cannot be; nothing is run or written
  */
-export function expandSweep(input: ConfigObject, overrides: readonly Override[], resolver: Resolver): SweepMember[] {
-  const sweep = checkWith(sweepSchema, input, '', 'a sweep');
-  checkKeys(sweep);
-  const single = sweep.runs.map(({ estimator: entry, ...rest }): Choice => {
+export function expandSweep(
+  input: ConfigObject,
+  overrides: readonly Override[],
+  resolver: Resolver,
+  quick = false,
+): SweepMember[] {
+  const whole = checkWith(sweepSchema, input, '', 'a sweep');
+  checkKeys(whole);
+  const sweep = quick ? quickForm(whole) : whole;
+  const single = sweep.runs.flatMap(({ estimator: entry, seed: own, ...rest }): Choice[] => {
     const name = asNamed(entry);
-    return { ...rest, ...(name === undefined ? {} : { estimator: name }) };
+    const all = own === undefined ? seedList(sweep.seeds) : [own];
+    return all.map((number) => ({ ...rest, seed: number, ...(name === undefined ? {} : { estimator: name }) }));
   });
   const ownEstimator = (preset: string): string => {
     const own = presetConfig(preset, resolver).estimator as ConfigValue | undefined;
@@ -218,8 +262,11 @@ export function expandSweep(input: ConfigObject, overrides: readonly Override[],
   const all = product(sweep);
   const left = withoutExcluded(sweep, all, ({ estimator: entry, preset }) => entry?.name ?? ownEstimator(preset));
   checkSomething(sweep, all, [...left, ...single]);
-  const common = [...Object.entries(sweep.set).map(([key, one]) => ({ key, value: one })), ...overrides];
-  const members = [...left, ...single].map((choice) => resolved(choice, common, resolver));
+  const winning = [...(quick ? asOverrides(sweep.quick?.set ?? {}) : []), ...overrides];
+  const byKey = new Map(winning.map(({ key, value: one }) => [fullKey(key), one]));
+  const members = [...left, ...single].map((choice) =>
+    resolved(overruled(choice, byKey), asOverrides(sweep.set), winning, resolver),
+  );
   checkDistinct(members);
   return members;
 }

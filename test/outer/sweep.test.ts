@@ -58,7 +58,7 @@ describe('the product', () => {
     expect(own).toMatchObject({ name: 'gpes', pairs: 7, sigma: 0.04, window: 100, noisePeriod: 200 });
   });
 
-  test('seeds, common settings, overrides on top of them, exclusions, and single runs beside it', () => {
+  test('seeds, common settings, overrides on top of them, exclusions, and runs beside it', () => {
     const members = expand(
       {
         presets: ['tiny'],
@@ -69,7 +69,11 @@ describe('the product', () => {
           { estimator: 'pes', seed: 3 },
           { estimator: 'nres', seed: 5 },
         ],
-        runs: [{ preset: 'tiny', estimator: 'full-es', settings: { sigma: 0.5 } }],
+        runs: [
+          { preset: 'tiny', estimator: 'full-es', settings: { sigma: 0.5 }, seed: 0 },
+          // Without a seed of its own: each of the sweep's.
+          { preset: 'tiny', estimator: 'truncated-es', settings: { sigma: 0.5 } },
+        ],
       },
       [['pairs', 6]],
     );
@@ -77,8 +81,51 @@ describe('the product', () => {
       'tiny--nres--seed=3',
       'tiny--pes--seed=5',
       'tiny--full-es--sigma=0.5--seed=0',
+      'tiny--truncated-es--sigma=0.5--seed=3',
+      'tiny--truncated-es--sigma=0.5--seed=5',
     ]);
     for (const { config } of members) expect(config).toMatchObject({ iterations: 7, estimator: { pairs: 6 } });
+  });
+
+  test('the short form has its own seeds, and its settings are on top of those of runs; a command line is on top of all', () => {
+    const sweep: ConfigObject = {
+      seeds: 3,
+      set: { iterations: 90 },
+      runs: [
+        { preset: 'tiny', estimator: { name: 'nres', pairs: 8 }, settings: { iterations: 50, sigma: 0.5 } },
+        { preset: 'tiny', estimator: 'pes', seed: 7 },
+      ],
+      quick: { seeds: [4], set: { iterations: 5, 'estimator.pairs': 3 } },
+    };
+    const of = (members: readonly SweepMember[]): unknown[] =>
+      members.map((member) => {
+        const { iterations, estimator } = member.config;
+        return [memberFolder(member), iterations, estimator.pairs];
+      });
+    const name = (pairs: number, iterations: number, seed: number): string =>
+      `tiny--nres--estimator.pairs=${String(pairs)}--iterations=${String(iterations)}--sigma=0.5--seed=${String(seed)}`;
+    expect(of(expand(sweep))).toEqual([
+      [name(8, 50, 0), 50, 8],
+      [name(8, 50, 1), 50, 8],
+      [name(8, 50, 2), 50, 8],
+      ['tiny--pes--seed=7', 90, 2],
+    ]);
+    // Folders say what is run.
+    expect(of(expandSweep(sweep, [], container, true))).toEqual([
+      [name(3, 5, 4), 5, 3],
+      ['tiny--pes--seed=7', 5, 3],
+    ]);
+    expect(of(expandSweep(sweep, [{ key: 'pairs', value: 6 }], container, true))).toEqual([
+      [name(6, 5, 4), 5, 6],
+      ['tiny--pes--seed=7', 5, 6],
+    ]);
+    expect(of(expand(sweep, [['iterations', 2]]))).toContainEqual([name(8, 2, 0), 2, 8]);
+  });
+
+  test('a sweep without a short form says so', () => {
+    expect(() => expandSweep({ presets: ['tiny'] }, [], container, true)).toThrow(
+      'the sweep has no short form: give it a section "quick" ({seeds, set}), or leave out --quick.',
+    );
   });
 });
 

@@ -1,12 +1,24 @@
 import { REGISTERED_KINDS } from '../../contracts';
 import { EXIT } from '../exit-codes';
+import { experimentFiles } from '../experiments';
 import { openContainer, type CommonOptions, type Terminal } from '../session';
+import { readConfigFile } from './train';
 
-/** Everything that has a name in a configuration, by kind. */
+/** What each experiment shows, by name. */
+function experiments(): Record<string, string> {
+  const described = [...experimentFiles()].map(([name, file]): [string, string] => {
+    const { description } = readConfigFile(file);
+    return [name, typeof description === 'string' ? description : ''];
+  });
+  return Object.fromEntries(described);
+}
+
+/** Everything that has a name in a configuration, by kind, and the experiments. */
 export async function list(options: CommonOptions, terminal: Terminal): Promise<number> {
   const container = await openContainer(options.plugin ?? []);
   const sections: [string, Record<string, string>][] = [
     ['preset', Object.fromEntries(container.names('preset').map((name) => [name, container.preset(name).description]))],
+    ['experiment', experiments()],
     ...REGISTERED_KINDS.map((kind): [string, Record<string, string>] => [
       kind,
       Object.fromEntries(container.names(kind).map((name) => [name, container.registration(kind, name).description])),

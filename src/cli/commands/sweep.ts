@@ -12,6 +12,7 @@ import {
 } from '../../outer/run-directory';
 import { compareRuns, objectiveKey } from '../../report';
 import { EXIT } from '../exit-codes';
+import { sweepFile } from '../experiments';
 import { quoted, shown, writeReport } from '../outcome';
 import {
   engineLimits,
@@ -28,6 +29,7 @@ export interface SweepOptions extends CommonOptions, LimitOptions {
   readonly set?: readonly string[];
   readonly engine?: string;
   readonly output?: string;
+  readonly quick?: boolean;
   readonly dryRun?: boolean;
   readonly allowDifferentMachine?: boolean;
 }
@@ -167,16 +169,34 @@ async function compareAll(path: string, placed: readonly PlacedMember[], shared:
   }
 }
 
-/** Every run of a sweep file; what is done stays, what was cut goes on. */
-export async function sweep(file: string, options: SweepOptions, terminal: Terminal): Promise<number> {
+/** The same command again. */
+function again(target: string, { quick, output, set, engine, plugin }: SweepOptions): string {
+  const words = [
+    target,
+    ...(quick === true ? ['--quick'] : []),
+    ...(set ?? []).flatMap((one) => ['--set', one]),
+    ...(engine === undefined ? [] : ['--engine', engine]),
+    ...(plugin ?? []).flatMap((file) => ['--plugin', file]),
+    ...(output === undefined ? [] : ['--output', output]),
+  ];
+  return ['outerloop', 'sweep', ...words.map(quoted)].join(' ');
+}
+
+/**
+ * Every run of a sweep file; what is done stays, what was cut goes on.
+ * @param target a file, or the name of an experiment that ships with the package
+ */
+export async function sweep(target: string, options: SweepOptions, terminal: Terminal): Promise<number> {
   engineLimits(options);
+  const file = sweepFile(target);
   const input = readConfigFile(file);
   const plugins = pluginFiles(file, input, options);
   const resolver = await openContainer(plugins);
   const overrides: Override[] = (options.set ?? []).map(parseOverride);
   if (options.engine !== undefined) overrides.push({ key: 'engine', value: options.engine });
-  const members = expandSweep(input, overrides, resolver);
-  const path = options.output ?? join('runs', basename(file, extname(file)));
+  const quick = options.quick === true;
+  const members = expandSweep(input, overrides, resolver, quick);
+  const path = options.output ?? join('runs', `${basename(file, extname(file))}${quick ? '-quick' : ''}`);
   const placed = placeMembers(path, members);
   if (options.dryRun === true) {
     printPlan(path, placed, options, terminal);
@@ -188,9 +208,8 @@ export async function sweep(file: string, options: SweepOptions, terminal: Termi
   try {
     const { failures, interrupted } = await interruptible(terminal, (signal) => runAll(placed, shared, signal));
     if (interrupted) {
-      const output = options.output === undefined ? '' : ` --output ${quoted(options.output)}`;
       if (options.json === true) terminal.out.write(`${JSON.stringify({ type: 'interrupted', directory: path })}\n`);
-      else terminal.err.write(`go on with: outerloop sweep ${quoted(file)}${output}\n`);
+      else terminal.err.write(`go on with: ${again(target, options)}\n`);
       return EXIT.interrupted;
     }
     await compareAll(path, placed, shared);
