@@ -13,6 +13,7 @@ import { resume, type ResumeOptions } from './commands/resume';
 import { surface, type SurfaceOptions } from './commands/surface';
 import { sweep, type SweepOptions } from './commands/sweep';
 import { train, type TrainOptions } from './commands/train';
+import { variance, type VarianceOptions } from './commands/variance';
 import { EXIT } from './exit-codes';
 import type { CommonOptions, Terminal } from './session';
 
@@ -131,6 +132,18 @@ function build(terminal: Terminal, run: (action: Action) => void): Command {
     .option('--runs <dirs...>', 'runs whose θ are drawn over it')
     .option('--output <file>', 'the page; a .json file with the numbers lies beside it (default: surface.html)')
     .action((target: string, options: SurfaceOptions) => run(() => surface(target, options, terminal)));
+
+  measuring('variance <preset|file.yaml>', 'variance, bias² and error of gradient estimators at equal inner steps')
+    .option('--estimators <names>', 'such as nres,pes,gpes:noisePeriod=100 (default: that of the preset, and full-es)')
+    .option('--windows <steps>', 'windows of those that have one, such as 1,10,100 (default: that of the preset)')
+    .option('--pairs <n>', 'the budget: each estimate has the inner steps of so many pairs of full-es (default: 1)')
+    .option('--repeats <n>', 'independent estimates of each (default: 100)')
+    .option('--reference <name>', 'full-es (the smoothed gradient) or bptt (the exact one) (default: full-es)')
+    .option('--theta <numbers>', 'θ as stored, e.g. 3.1,3.7 (default: where the preset starts)')
+    .option('--runs <dirs...>', 'at θ that runs went through')
+    .option('--points <n>', 'so many of them a run, evenly spaced (default: 4)')
+    .option('--output <file>', 'the page; a .json file with the numbers lies beside it (default: variance.html)')
+    .action((target: string, options: VarianceOptions) => run(() => variance(target, options, terminal)));
 
   command('list', 'list presets, tasks, optimizers, estimators, data sets and engines').action(
     (options: CommonOptions) => run(() => list(options, terminal)),

@@ -25,10 +25,11 @@ export function stepProgress(stream: ProgressStream, total: number, unit: string
   return {
     update: (done, what = '') => {
       const now = performance.now();
-      const seconds = first === undefined ? NaN : (now - first.at) / 1000 / (done - first.done);
+      const moved = first !== undefined && done > first.done;
+      const seconds = moved ? (now - first!.at) / 1000 / (done - first!.done) : NaN;
       const left = Number.isFinite(seconds) ? formatDuration(seconds * (total - done)) : '…';
       if (first === undefined) first = { at: now, done };
-      else if (!told) {
+      else if (moved && !told) {
         told = true;
         long = seconds * total >= LONG;
         if (long) {

@@ -80,6 +80,14 @@ export function optionKeys(schema: Schema | undefined): string[] {
   return schema === undefined ? [] : knownKeys(schema, []);
 }
 
+/** Whether a registered thing has an option, and must be given it; undefined if it has none of this name. */
+export function optionNeed(schema: Schema | undefined, key: string): 'required' | 'optional' | undefined {
+  const bare = schema === undefined ? undefined : inner(schema);
+  if (!(bare instanceof z.ZodObject) || !(key in bare.shape)) return undefined;
+  const option = (bare.shape as Readonly<Record<string, z.ZodType>>)[key];
+  return option.safeParse(undefined).success ? 'optional' : 'required';
+}
+
 /** The schema at `path`; of a union, the first member that has such a place. */
 function schemaAt(schema: Schema, path: readonly PropertyKey[]): Schema | undefined {
   const bare = inner(schema);

@@ -4,7 +4,7 @@
  */
 export { objectiveSchema, unroll, type Objective, type UnrollOptions } from './combinators/unroll';
 export { checkWindows, resolveConfig, type NamedConfig, type ResolvedConfig } from './config';
-export { checkWith } from './config-check';
+export { checkWith, optionNeed } from './config-check';
 export { parseOverride, type Override } from './config-merge';
 export { createEvaluator, evaluationSeed, type Evaluator, type EvaluatorOptions } from './evaluate';
 export * from './events';
@@ -18,6 +18,23 @@ export {
   type LoopState,
 } from './loop';
 export { prepareRun, type PreparedRun } from './prepare';
+export {
+  CONFIDENCE,
+  gradientErrors,
+  meanGradient,
+  RESAMPLES,
+  type ErrorOptions,
+  type GradientErrors,
+  type Interval,
+  type MeanGradient,
+} from './gradient-errors';
+export {
+  innerStepsOfOne,
+  sampleGradients,
+  sharingDerivatives,
+  type GradientSamples,
+  type SampleOptions,
+} from './gradient-samples';
 export { nearNames, type EngineProvider, type OpenedEngine, type ResolvedKind, type Resolver } from './resolver';
 export { runSummary, type MetricsLine, type RunResult, type RunSummary } from './result';
 export {

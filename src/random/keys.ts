@@ -13,6 +13,7 @@ export const STREAMS = {
   offsets: 5,
   evaluation: 6,
   candidates: 7,
+  repeats: 8,
 } as const;
 export type Stream = keyof typeof STREAMS;
 

@@ -28,3 +28,12 @@ export {
   type SurfacePoint,
 } from './surface';
 export { renderSurface, surfaceChart } from './surface-page';
+export {
+  placeText,
+  renderVariance,
+  varianceNotes,
+  varianceTable,
+  type VarianceAt,
+  type VarianceReport,
+  type VarianceRow,
+} from './variance';

@@ -1,0 +1,371 @@
+import { extname } from 'node:path';
+import {
+  CancelledError,
+  ConfigurationError,
+  ShapeError,
+  UserError,
+  type ConfigObject,
+  type ConfigValue,
+  type GradientEstimator,
+  type UnrollProgram,
+} from '../../contracts';
+import {
+  CONFIDENCE,
+  gradientErrors,
+  initialTheta,
+  innerStepsOfOne,
+  meanGradient,
+  optionNeed,
+  parseOverride,
+  prepareRun,
+  RESAMPLES,
+  resolveConfig,
+  sampleGradients,
+  sharingDerivatives,
+  type OpenedEngine,
+  type PreparedRun,
+  type Resolver,
+} from '../../outer';
+import { writeJson, writeWhole } from '../../outer/run-directory';
+import {
+  placeText,
+  renderVariance,
+  varianceNotes,
+  varianceTable,
+  type VarianceAt,
+  type VarianceReport,
+  type VarianceRow,
+} from '../../report';
+import { seedKey } from '../../random';
+import { EXIT } from '../exit-codes';
+import {
+  commandLine,
+  noticeLines,
+  openInput,
+  prepareInput,
+  readRuns,
+  recordedThetas,
+  type MeasureOptions,
+} from '../measured';
+import { integerOption } from '../options';
+import { shown } from '../outcome';
+import { engineLimits, hasColour, interruptible, type Terminal } from '../session';
+import { stepProgress } from '../step-progress';
+import { tableText } from '../terminal';
+import { pagePath } from './compare';
+
+export interface VarianceOptions extends MeasureOptions {
+  readonly estimators?: string;
+  readonly windows?: string;
+  readonly pairs?: string;
+  readonly repeats?: string;
+  readonly theta?: string;
+  readonly points?: string;
+  readonly reference?: string;
+}
+
+/** `name`, or `name:option=value:option=value`. */
+interface Named {
+  readonly name: string;
+  readonly options: ConfigObject;
+}
+
+const REPEATS = 100;
+const POINTS = 4;
+/** The reference has so many times the inner steps of an estimate, as often. */
+const REFERENCE = 4;
+
+/** @throws ConfigurationError */
+function namedEstimator(flag: string, text: string): Named {
+  const [name, ...options] = text.trim().split(':');
+  if (name === '') throw new ConfigurationError(flag, 'names such as nres or gpes:noisePeriod=100', `"${text}"`);
+  const pairs = options.map((option) => parseOverride(option)).map(({ key, value }) => [key, value] as const);
+  return { name, options: Object.fromEntries(pairs) };
+}
+
+/** @throws ConfigurationError */
+function windowsOption(text: string | undefined, own: ConfigValue | undefined): number[] {
+  if (text === undefined) return typeof own === 'number' ? [own] : [];
+  const windows = text.split(',').map(Number);
+  if (windows.some((window) => !Number.isSafeInteger(window) || window < 1) || new Set(windows).size < windows.length) {
+    throw new ConfigurationError('--windows', 'different numbers of steps, such as 1,10,100', `"${text}"`);
+  }
+  return windows.sort((a, b) => a - b);
+}
+
+/** @throws ConfigurationError */
+function thetaOption(text: string): Float64Array {
+  const theta = Float64Array.from(text.split(','), (word) => (word.trim() === '' ? NaN : Number(word)));
+  if (theta.every(Number.isFinite)) return theta;
+  throw new ConfigurationError('--theta', 'numbers as stored, such as 3.1,3.7', `"${text}"`);
+}
+
+/** One line of the table before it is measured. */
+interface Plan {
+  readonly estimator: Named;
+  readonly window?: number;
+  readonly make: (count: number) => Promise<GradientEstimator>;
+}
+
+/** Makes an estimator in the place of the configuration's own, whose shared options (σ, window …) it takes over. */
+function plansOf(named: Named, windows: readonly number[], { config }: PreparedRun, resolver: Resolver): Plan[] {
+  const { options } = resolver.registration('estimator', named.name);
+  const countKey = ['pairs', 'workers'].find((key) => optionNeed(options, key) !== undefined);
+  if (countKey === undefined) {
+    throw new UserError(`"${named.name}" estimates no gradient. Take others, such as nres, pes or tbptt.`);
+  }
+  const shared = Object.entries(config.estimator).filter(
+    ([key]) => key !== 'name' && optionNeed(options, key) !== undefined,
+  );
+  const planOf = (window: number | undefined): Plan => {
+    const make = async (count: number): Promise<GradientEstimator> => {
+      const own = { ...named.options, ...(window === undefined ? {} : { window }), [countKey]: count };
+      const estimator = { ...Object.fromEntries(shared), ...own, name: named.name };
+      const { preset: _, ...rest } = config as unknown as ConfigObject;
+      const row = resolveConfig({ ...rest, estimator }, [], resolver);
+      return (await prepareRun(row, resolver)).plan.estimator;
+    };
+    return { estimator: named, ...(window === undefined ? {} : { window }), make };
+  };
+  // A window that may be absent is one of engine calls, or none: the estimate is of whole episodes.
+  if (optionNeed(options, 'window') !== 'required') return [planOf(undefined)];
+  if (windows.length > 0) return windows.map(planOf);
+  throw new ConfigurationError('--windows', `numbers of steps for ${named.name}`, 'nothing');
+}
+
+/** One θ of the table. */
+interface Place {
+  readonly label: string;
+  readonly theta: Float64Array;
+}
+
+/** @throws UserError, ShapeError */
+function placesOf(options: VarianceOptions, prepared: PreparedRun, label: string, points: number): Place[] {
+  const { problem, settings } = prepared.plan;
+  const start = initialTheta(problem, settings.seed);
+  if (options.theta !== undefined) {
+    if (options.runs !== undefined) throw new UserError('--theta and --runs both name θ. Give one of them.');
+    const theta = thetaOption(options.theta);
+    if (theta.length === start.length) return [{ label: 'the given θ', theta }];
+    throw new ShapeError(`--theta: expected ${start.length} numbers, got ${theta.length}.`);
+  }
+  if (options.runs === undefined) return [{ label: 'θ₀', theta: start }];
+  return readRuns(label, prepared, options.runs).flatMap(({ label: name, run }) => {
+    const all = recordedThetas(prepared, run);
+    if (all.length === 0) throw new UserError(`${run.path} has recorded no θ: it has no checkpoint yet. Leave it out.`);
+    const spaced = Array.from({ length: points }, (_, i) =>
+      Math.round((i * (all.length - 1)) / Math.max(1, points - 1)),
+    );
+    const chosen = points === 1 ? [all.length - 1] : [...new Set(spaced)];
+    return chosen.map((i) => ({ label: `iteration ${all[i].iteration} of ${name}`, theta: all[i].theta }));
+  });
+}
+
+interface Ready {
+  readonly plan: Plan;
+  readonly count: number;
+  readonly estimator: GradientEstimator;
+  /** Particle-steps of one estimate, burn-in as expected. */
+  readonly cost: number;
+}
+
+interface Measuring {
+  readonly program: UnrollProgram;
+  readonly opened: OpenedEngine;
+  readonly seed: number;
+  readonly horizon: number;
+  readonly repeats: number;
+  readonly budget: number;
+  readonly terminal: Terminal;
+  readonly quiet: boolean;
+}
+
+/** Finds N for the budget, by one estimate with N = 1, where a mistake shows as well. */
+async function ready(
+  plan: Plan,
+  budget: number,
+  at: Measuring,
+  theta: Float64Array,
+  signal: AbortSignal,
+): Promise<Ready> {
+  const { capabilities } = at.opened.engine;
+  const one = await innerStepsOfOne(await plan.make(1), at.program, { theta, capabilities, signal });
+  const count = Math.max(1, Math.round(budget / one));
+  const burnIn = plan.window === undefined ? 0 : (at.horizon - plan.window) / (2 * plan.window);
+  return { plan, count, estimator: await plan.make(count), cost: count * one * (1 + burnIn) };
+}
+
+async function measure(
+  places: readonly Place[],
+  plans: readonly Plan[],
+  reference: Plan,
+  at: Measuring,
+  signal: AbortSignal,
+): Promise<VarianceAt[]> {
+  const { program, seed, repeats, budget } = at;
+  const own: Ready[] = [];
+  for (const plan of plans) own.push(await ready(plan, budget, at, places[0].theta, signal));
+  const target = await ready(reference, REFERENCE * budget, at, places[0].theta, signal);
+  const total = places.length * repeats * [...own, target].reduce((sum, { cost }) => sum + cost, 0);
+  const progress = at.quiet ? undefined : stepProgress(at.terminal.err, 1000, '‰');
+  let done = 0;
+  const sample = async (one: Ready, theta: Float64Array, role: number) => {
+    const what = `${one.plan.estimator.name}${one.plan.window === undefined ? '' : ` W=${one.plan.window}`}`;
+    const before = done;
+    const onRepeat = (n: number): void => {
+      done = before + n * one.cost;
+      progress?.update(Math.round((1000 * done) / total), what);
+    };
+    return sampleGradients(one.estimator, program, { theta, seed, role, repeats, signal, onRepeat });
+  };
+  try {
+    const results: VarianceAt[] = [];
+    for (const { label, theta } of places) {
+      const known = await sample(target, theta, 1);
+      const { mean, variance, n } = meanGradient(known.gradients);
+      const rows: VarianceRow[] = [];
+      for (const one of own) {
+        const { gradients, ...counts } = await sample(one, theta, 0);
+        rows.push({
+          estimator: [
+            one.plan.estimator.name,
+            ...Object.entries(one.plan.estimator.options).map(([key, value]) => `${key}=${JSON.stringify(value)}`),
+          ].join(' '),
+          ...(one.plan.window === undefined ? {} : { window: one.plan.window }),
+          count: one.count,
+          repeats,
+          ...counts,
+          ...(gradients.length < 2
+            ? {}
+            : { errors: gradientErrors(gradients, known.gradients, { key: seedKey(seed) }) }),
+        });
+      }
+      const squaredNorm = mean.reduce((sum, value) => sum + value ** 2, 0) - variance;
+      results.push({
+        label,
+        theta: Array.from(theta),
+        reference: { squaredNorm, variance, n, innerSteps: known.innerSteps },
+        rows,
+      });
+    }
+    return results;
+  } finally {
+    progress?.stop();
+  }
+}
+
+/** Total variance, bias² and mean squared error of estimators at standing θ. */
+export async function variance(target: string, options: VarianceOptions, terminal: Terminal): Promise<number> {
+  const output = pagePath(options.output, 'variance.html');
+  const pairs = integerOption('--pairs', options.pairs, 1) ?? 1;
+  const repeats = integerOption('--repeats', options.repeats, 2) ?? REPEATS;
+  const points = integerOption('--points', options.points, 1) ?? POINTS;
+  const limits = engineLimits(options);
+  const named = options.estimators?.split(',').map((text) => namedEstimator('--estimators', text));
+  const referenceName = namedEstimator('--reference', options.reference ?? 'full-es');
+  if (!['full-es', 'bptt'].includes(referenceName.name)) {
+    throw new ConfigurationError('--reference', 'full-es or bptt, which are unbiased', `"${referenceName.name}"`);
+  }
+  const input = await openInput(target, options);
+  const prepared = await prepareInput(input, [], terminal);
+  const { problem, settings } = prepared.plan;
+  if (!Number.isFinite(problem.horizon)) {
+    throw new ConfigurationError('horizon', 'a number of steps, since the reference is of whole episodes', 'infinite');
+  }
+  const ownName = prepared.config.estimator.name;
+  const chosen = named ?? [...new Set([ownName, 'full-es'])].map((name) => ({ name, options: {} }));
+  const windows = windowsOption(options.windows, prepared.config.estimator.window);
+  const plans = chosen.flatMap((one) => plansOf(one, windows, prepared, input.resolver));
+  const [reference] = plansOf(referenceName, windows, prepared, input.resolver);
+  const places = placesOf(options, prepared, input.label, points);
+  // Options that do not fit are found before an engine is opened.
+  for (const plan of [...plans, reference]) await plan.make(1);
+
+  const opened = await input.resolver.openEngine(prepared.config.engine, {
+    ...limits,
+    notice: noticeLines(options, terminal),
+  });
+  const quiet = options.quiet === true || options.json === true;
+  if (!quiet) terminal.err.write(`problem ${problem.name}, engine ${opened.engine.name} (${opened.reason})\n`);
+  const budget = 2 * pairs * problem.horizon;
+  const begun = performance.now();
+  try {
+    const compiled = await opened.engine.compile(problem);
+    const program = sharingDerivatives(compiled);
+    try {
+      const at: Measuring = {
+        program,
+        opened,
+        seed: settings.seed,
+        horizon: problem.horizon,
+        repeats,
+        budget,
+        terminal,
+        quiet,
+      };
+      const results = await interruptible(
+        terminal,
+        (signal) => measure(places, plans, reference, at, signal),
+        'interrupted: nothing is written',
+      );
+      const smooth = { ...prepared.config.estimator, ...referenceName.options }.sigma;
+      const { innerSteps, n } = results[0].reference;
+      const flags = { set: options.set, seed: options.seed, engine: options.engine, plugin: options.plugin };
+      const { estimators, windows: lengths, theta, runs } = options;
+      const result: VarianceReport = {
+        title: input.label,
+        horizon: problem.horizon,
+        budget,
+        pairs,
+        reference: `${referenceName.name}, the mean of ${n} estimates of ${innerSteps.toLocaleString('en')} inner steps`,
+        ...(referenceName.name === 'full-es' && typeof smooth === 'number' ? { sigma: smooth } : {}),
+        confidence: CONFIDENCE,
+        resamples: RESAMPLES,
+        at: results,
+        engine: opened.engine.name,
+        seed: settings.seed,
+        seconds: (performance.now() - begun) / 1000,
+        config: prepared.config,
+        reproduce: commandLine('variance', target, {
+          ...flags,
+          ...{ estimators, windows: lengths, pairs: options.pairs, repeats: options.repeats },
+          ...{ theta, runs, points: options.points, reference: options.reference },
+        }),
+      };
+      await conclude(result, output, options, terminal);
+      return EXIT.ok;
+    } finally {
+      await program.dispose();
+      await compiled.dispose();
+    }
+  } catch (error) {
+    if (error instanceof CancelledError) return EXIT.interrupted;
+    throw error;
+  } finally {
+    await opened.engine.dispose();
+  }
+}
+
+async function conclude(
+  result: VarianceReport,
+  output: string,
+  options: VarianceOptions,
+  { out }: Terminal,
+): Promise<void> {
+  const numbers = `${output.slice(0, -extname(output).length)}.json`;
+  writeJson(numbers, result);
+  writeWhole(output, await renderVariance(result));
+  if (options.json === true) {
+    const { title, budget, at } = result;
+    out.write(`${JSON.stringify({ type: 'variance', title, budget, at, report: output, numbers })}\n`);
+    return;
+  }
+  if (options.quiet !== true) {
+    for (const one of result.at) {
+      out.write(`${placeText(one)}\n${tableText(varianceTable(one), { colour: hasColour(out) })}\n`);
+    }
+    for (const note of varianceNotes(result)) out.write(`${note}\n`);
+    out.write('\n');
+  }
+  out.write(`variance: ${shown(output)}\nnumbers:  ${shown(numbers)}\n`);
+}

@@ -1,0 +1,138 @@
+/** `outerloop variance`: what it prints and writes, and what it refuses before any work. */
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
+import { runCommandLine } from '../../src/cli/program';
+import type { Terminal } from '../../src/cli/session';
+import type { VarianceReport } from '../../src/report';
+import { temporaryFolder } from '../outer/compiled';
+
+jest.setTimeout(60_000);
+
+const folder = temporaryFolder();
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const at = (...path: string[]): string => join(folder, ...path);
+
+async function here(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  const [out, err] = [new PassThrough(), new PassThrough()];
+  const code = await runCommandLine(args, { out, err } as unknown as Terminal);
+  const text = (stream: PassThrough): string => (stream.read() as Buffer | null)?.toString() ?? '';
+  return { code, stdout: text(out), stderr: text(err) };
+}
+
+const LORENZ = ['--engine', 'reference', '--set', 'horizon=20', '--set', 'window=10'];
+const varianceOf = (...more: string[]) =>
+  here('variance', 'lorenz', ...LORENZ, '--repeats', '4', '--output', at('page.html'), ...more);
+const report = (): VarianceReport => JSON.parse(readFileSync(at('page.json'), 'utf8')) as VarianceReport;
+
+/** Mean of (z − z*)² over 20 Euler steps in float64, from the fixed start. */
+function lorenzLoss([lnA, lnR]: readonly number[]): number {
+  const move = ([x, y, z]: number[], a: number, r: number): number[] => [
+    x + 0.005 * a * (y - x),
+    y + 0.005 * (x * (r - z) - y),
+    z + 0.005 * (x * y - (8 / 3) * z),
+  ];
+  let [own, target] = [
+    [1.2, 1.3, 1.6],
+    [1.2, 1.3, 1.6],
+  ];
+  let sum = 0;
+  for (let t = 0; t < 20; t++) {
+    own = move(own, Math.exp(lnA), Math.exp(lnR));
+    target = move(target, 10, 28);
+    sum += (own[2] - target[2]) ** 2;
+  }
+  return sum / 20;
+}
+
+test('estimators at equal inner steps; exact ones have neither variance nor bias against bptt', async () => {
+  const { code, stdout, stderr } = await varianceOf(
+    ...['--estimators', 'bptt,tbptt,truncated-es,pes', '--windows', '20,10'],
+    ...['--reference', 'bptt', '--theta', '3.1,3.7', '--pairs', '3'],
+  );
+  expect(stderr).toContain('problem lorenz, engine reference');
+  expect(code).toBe(0);
+  const { at: places, budget, sigma } = report();
+  expect([places.length, budget, sigma]).toEqual([1, 3 * 2 * 20, undefined]);
+  const [{ rows, reference, theta }] = places;
+  expect(theta).toEqual([3.1, 3.7]);
+  // 120 steps: 6 workers of 20 steps, 12 or 6 of 10 or 20, 4 or 2 with three particles, 6 or 3 pairs.
+  expect(rows.map(({ estimator, window, count, innerSteps }) => [estimator, window, count, innerSteps])).toEqual([
+    ['bptt', undefined, 6, 120],
+    ['tbptt', 10, 12, 120],
+    ['tbptt', 20, 6, 120],
+    ['truncated-es', 10, 4, 120],
+    ['truncated-es', 20, 2, 120],
+    ['pes', 10, 6, 120],
+    ['pes', 20, 3, 120],
+  ]);
+  const h = 1e-5;
+  const slopes = [0, 1].map((k) => {
+    const moved = (by: number): number => lorenzLoss(theta.map((x, i) => (i === k ? x + by : x)));
+    return (moved(h) - moved(-h)) / (2 * h);
+  });
+  expect(reference.squaredNorm / slopes.reduce((sum, g) => sum + g * g, 0)).toBeCloseTo(1, 6);
+  const [bptt, short, whole, ...evolution] = rows.map(({ errors }) => errors);
+  expect(bptt?.totalVariance).toEqual({ value: 0, low: 0, high: 0 });
+  expect(Math.abs(bptt?.biasSquared.value ?? 1)).toBeLessThan(1e-20 * reference.squaredNorm);
+  // One window over the whole episode is BPTT (the start depends on no θ); two are not.
+  expect(Math.abs(whole?.biasSquared.value ?? 1)).toBeLessThan(1e-20 * reference.squaredNorm);
+  expect(short?.biasSquared.low).toBeGreaterThan(1e-3 * reference.squaredNorm);
+  for (const errors of evolution) expect(errors?.totalVariance.low).toBeGreaterThan(0);
+  expect(stdout).toContain('It is the gradient without smoothing');
+  expect(readFileSync(at('page.html'), 'utf8')).toMatch(/<h1>Variance: lorenz<\/h1>[\s\S]*<svg/);
+});
+
+test("by default the preset's estimator and full-es, where runs went through, in one JSON object", async () => {
+  const train = ['train', 'lorenz', ...LORENZ, '--set', 'iterations=4', '--set', 'pairs=2'];
+  const run = await here(...train, '--set', 'evaluation.particles=1', '--quiet', '--out', at('run'));
+  expect(run).toMatchObject({ code: 0, stderr: '' });
+  const { code, stdout, stderr } = await varianceOf('--runs', at('run'), '--points', '3', '--json');
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  const printed = JSON.parse(stdout) as VarianceReport;
+  expect(printed).toMatchObject({ type: 'variance', report: at('page.html') });
+  expect(printed.at.map(({ label }) => label)).toEqual([0, 2, 4].map((i) => `iteration ${i} of nres`));
+  expect(printed.at[0].rows.map(({ estimator, window }) => [estimator, window])).toEqual([
+    ['nres', 10],
+    ['full-es', undefined],
+  ]);
+  const lines = readFileSync(at('run', 'metrics.jsonl'), 'utf8').trimEnd().split('\n');
+  expect(printed.at[2].theta).toEqual((JSON.parse(lines[3]) as { theta: number[] }).theta);
+  expect(report().sigma).toBe(0.04);
+  const first = readFileSync(at('page.json'), 'utf8');
+  const withoutTime = (text: string): string => text.replace(/"seconds": .*/, '');
+  await varianceOf('--runs', at('run'), '--points', '3', '--json');
+  expect(withoutTime(readFileSync(at('page.json'), 'utf8'))).toBe(withoutTime(first));
+});
+
+describe('mistakes are one line, before any work', () => {
+  test.each<[string, string[], string]>([
+    ['an unknown estimator', ['--estimators', 'nress'], 'unknown estimator "nress". Did you mean "nres"?'],
+    ['one without a gradient', ['--estimators', 'random-search'], '"random-search" estimates no gradient.'],
+    ['an option that it lacks', ['--estimators', 'bptt:sigma=1'], 'unknown key of estimator "bptt": "estimator.sigma"'],
+    ['a window that does not divide', ['--windows', '7'], 'estimator.window: expected'],
+    ['windows that are none', ['--windows', '0'], '--windows: expected different numbers of steps'],
+    ['one repeat', ['--repeats', '1'], '--repeats: expected an integer of at least 2, got "1".'],
+    [
+      'another reference',
+      ['--reference', 'pes'],
+      '--reference: expected full-es or bptt, which are unbiased, got "pes".',
+    ],
+    ['a θ of another size', ['--theta', '1,2,3'], '--theta: expected 2 numbers, got 3.'],
+    ['a θ that is none', ['--theta', '1,x'], '--theta: expected numbers as stored, such as 3.1,3.7, got "1,x".'],
+    ['two kinds of θ', ['--theta', '1,2', '--runs', folder], '--theta and --runs both name θ.'],
+    ['no page', ['--output', 'x'], '--output: expected the name of an .html file, got "x".'],
+  ])('%s', async (_name, args, expected) => {
+    rmSync(at('page.html'), { force: true });
+    const { code, stdout, stderr } = await varianceOf(...args);
+    expect(stderr).toContain(expected);
+    expect({ code, stdout, lines: stderr.split('\n').length }).toEqual({ code: 2, stdout: '', lines: 2 });
+    expect(existsSync(at('page.html'))).toBe(false);
+  });
+
+  test('an endless problem', async () => {
+    const { code, stderr } = await here('variance', 'influence-balancing', '--engine', 'reference');
+    expect(stderr).toContain('horizon: expected a number of steps, since the reference is of whole episodes');
+    expect(code).toBe(2);
+  });
+});
