@@ -198,7 +198,7 @@ export function chosen(
 }
 
 /** @throws CheckpointError if the array is absent, or of another type or length */
-export function readArray<A extends Int32Array | Float32Array>(
+export function readArray<A extends Int32Array | Float32Array | Float64Array>(
   bundle: ArrayBundle,
   name: string,
   type: new (length: number) => A,

@@ -89,6 +89,7 @@ export class EvolutionStrategy implements GradientEstimator<Workers> {
       horizon: plan.horizon,
       noisePeriod: plan.noisePeriod,
       states: this.variant.states,
+      noiseStays: this.variant.states === 'own' && Math.min(plan.noisePeriod, plan.horizon) > plan.scoredSteps,
       offsets: plan.lockstep
         ? new Int32Array(pairs)
         : workerOffsets(offsets, seed, pairs, plan.horizon, plan.scoredSteps),
@@ -110,7 +111,11 @@ export class EvolutionStrategy implements GradientEstimator<Workers> {
     const differences = pairDifferences(losses, shaping, clip);
 
     const gradient = await workers.combineScores(sound, quotients(differences, 2 * sound.length), setting.sigma);
-    const squaredNorms = squaredPairNorms(sound, differences, workers);
+    /** Mean square of a pair's own gradient, with ‖score‖² at its expectation θ size·chunks/σ². */
+    const squaredNorm =
+      (squaredPairNorms(sound, differences, workers) * size) / sound.length / (2 * setting.sigma) ** 2;
+    // Before broken workers draw new noise.
+    const moved = workers.noiseOrigins?.meanDistance(theta);
 
     burnInSteps += await workers.reenter(broken, setting);
 
@@ -127,8 +132,15 @@ export class EvolutionStrategy implements GradientEstimator<Workers> {
         sigma: setting.sigma,
         /** Mean of |L⁺−L⁻| per inner step, unshaped. */
         lossDifference: meanSize(pairDifferences(losses, 'none')),
-        /** Root mean square of a pair's own gradient, with ‖score‖² at its expectation θ size·chunks/σ². */
-        pairGradientNorm: Math.sqrt((squaredNorms * size) / sound.length) / (2 * setting.sigma),
+        /** Root of `squaredNorm`. */
+        pairGradientNorm: Math.sqrt(squaredNorm),
+        ...signalToNoise(gradient, squaredNorm, sound.length),
+        /** How far θ has moved while a worker's present noise stayed, mean over workers, over that noise's length σ√d. */
+        ...finite('staleness', moved === undefined ? NaN : moved / (setting.sigma * Math.sqrt(size))),
+        /** (L⁺+L⁻)/2 − L⁰ per inner step, by how much ±σ bends the window's loss: about σ²/2 times its Hessian's trace. */
+        ...(this.variant.states === 'mean'
+          ? finite('sigmaCurvature', bend(result.lossSum, sound, pairs) / scoredSteps)
+          : {}),
       },
     };
   }
@@ -193,6 +205,32 @@ function squaredPairNorms(sound: Int32Array, differences: Float64Array, workers:
   let sum = 0;
   for (let i = 0; i < sound.length; i++) sum += differences[i] ** 2 * workers.chunksInScore(sound[i]);
   return sum;
+}
+
+/**
+ * ‖ĝ‖/√V for the mean ĝ of n pairs' gradients and V = tr Var ĝ, estimated by (m + ‖ĝ‖²)/(n + 1). E‖ĝ‖² = ‖g‖² + V, so that
+ * 1 is what noise alone gives.
+ *
+ * With ‖score‖² at its expectation m misses what the length of a pair's noise has to do with its losses: for losses that are
+ * linear in the noise E‖g_pair‖² = E m + 2‖g‖², of which the formula is the solution, unbiased for V. Step-unlocked workers
+ * have gradients of their own windows, and V is then larger, by a factor of at most 1 + 2/(θ size).
+ */
+function signalToNoise(gradient: Float64Array, m: number, n: number): Record<string, number> {
+  let squares = 0;
+  for (let k = 0; k < gradient.length; k++) squares += gradient[k] ** 2;
+  return finite('signalToNoise', Math.sqrt(((n + 1) * squares) / (m + squares)));
+}
+
+/** Nothing, where there is no such number. */
+function finite(name: string, value: number): Record<string, number> {
+  return Number.isFinite(value) ? { [name]: value } : {};
+}
+
+/** Mean over workers of (L⁺+L⁻)/2 − L⁰, summed over the window. */
+function bend(lossSum: Float64Array, sound: Int32Array, pairs: number): number {
+  let sum = 0;
+  for (const w of sound) sum += (lossSum[2 * w] + lossSum[2 * w + 1]) / 2 - lossSum[2 * pairs + w];
+  return sum / sound.length;
 }
 
 /** Mean of |x|; NaN if there are none. */

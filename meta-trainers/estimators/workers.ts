@@ -17,6 +17,7 @@ import { OuterloopError } from '../../src/contracts/errors';
 import { noiseKey } from '../../src/random/keys';
 import { DerivativeParticles } from './derivative-particles';
 import { chosen, EpisodeWorkers, readArray, type EpisodePlan, type EpisodeSetting } from './episodes';
+import { NoiseOrigins } from './noise-origins';
 
 export interface WorkersOptions extends Omit<EpisodePlan, 'workers'> {
   readonly pairs: number;
@@ -27,6 +28,8 @@ export interface WorkersOptions extends Omit<EpisodePlan, 'workers'> {
    * third particle, which runs with unperturbed θ (truncated ES).
    */
   readonly states: 'own' | 'mean';
+  /** Whether a worker's noise outlives an estimate: θ moves while it stays, and `noiseOrigins` keeps from where. */
+  readonly noiseStays?: boolean;
 }
 
 /** θ and σ that a call runs with. */
@@ -44,6 +47,7 @@ export class Workers extends EpisodeWorkers<Setting> {
    * is all there is to a window's gradient: it is regenerated from its key.
    */
   readonly scores?: Float32Array;
+  readonly noiseOrigins?: NoiseOrigins;
   protected readonly entering: number;
   /** Chunk of noise that each worker runs with; −1 before the episode's first step. */
   private readonly chunks: Int32Array;
@@ -73,6 +77,7 @@ export class Workers extends EpisodeWorkers<Setting> {
     if (options.states === 'own' && options.noisePeriod < options.horizon) {
       this.scores = new Float32Array(pairs * program.theta.size);
     }
+    if (options.noiseStays === true) this.noiseOrigins = new NoiseOrigins(pairs, program.theta.size);
   }
 
   /** @param differentiation what `differentiate` gives; disposed of with the workers */
@@ -151,12 +156,16 @@ export class Workers extends EpisodeWorkers<Setting> {
   }
 
   protected override saveOwn(): Record<string, NamedArray> {
-    if (this.scores === undefined) return {};
-    return { scores: { shape: [this.options.pairs, this.program.theta.size], data: this.scores.slice() } };
+    const shape = [this.options.pairs, this.program.theta.size];
+    return {
+      ...(this.scores === undefined ? {} : { scores: { shape, data: this.scores.slice() } }),
+      ...this.noiseOrigins?.save(),
+    };
   }
 
   protected override loadOwn(bundle: ArrayBundle): void {
     this.scores?.set(readArray(bundle, 'scores', Float32Array, this.scores.length));
+    this.noiseOrigins?.load(bundle);
   }
 
   override async load(bundle: ArrayBundle): Promise<void> {
@@ -227,7 +236,7 @@ export class Workers extends EpisodeWorkers<Setting> {
 
   /** Particles with the noise of their phase. */
   private async request(workers: Int32Array, group: ParticleGroup, setting: Setting): Promise<ParticleSelection> {
-    await this.drawNoise(workers, setting.sigma);
+    await this.drawNoise(workers, setting);
     return {
       particles: this.particles(workers, group),
       perturbation: this.perturbation(workers, group, setting),
@@ -236,7 +245,7 @@ export class Workers extends EpisodeWorkers<Setting> {
   }
 
   /** Moves workers to the chunk of their phase; ξ takes in each chunk once, when it starts. */
-  private async drawNoise(workers: Int32Array, sigma: number): Promise<void> {
+  private async drawNoise(workers: Int32Array, { theta, sigma }: Setting): Promise<void> {
     const { noisePeriod, seed } = this.options;
     const { chunks, phases } = this;
     const starting = chosen(workers, (w) => Math.floor(phases[w] / noisePeriod) !== chunks[w]);
@@ -245,6 +254,7 @@ export class Workers extends EpisodeWorkers<Setting> {
       this.chunks[w] = Math.floor(this.phases[w] / noisePeriod);
       this.keys.set(noiseKey(seed, w, this.episodes[w], this.chunks[w]), 2 * w);
     }
+    this.noiseOrigins?.drawn(starting, theta);
     const scores = this.scores;
     if (scores === undefined) return;
     const size = this.program.theta.size;

@@ -265,7 +265,8 @@ describe('one family, same bits', () => {
       Object.keys(await (await run(row, estimator, plainProgram(problem))).population.save()).filter(
         (name) => !name.startsWith('particles.'),
       );
-    expect(await own(nres(common))).toEqual(['episodes', 'phases']);
+    // Of θ's size only up to 64 numbers: diagnostics.test.ts.
+    expect(await own(nres(common))).toEqual(['episodes', 'phases', 'noiseOrigins']);
     expect(await own(pes(common))).toEqual(['episodes', 'phases', 'scores']);
   });
 
