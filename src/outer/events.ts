@@ -50,7 +50,7 @@ export type RunEvent =
   | { readonly type: 'evaluation'; readonly when: 'before' | 'after'; readonly measurement: Measurement }
   | { readonly type: 'iteration'; readonly record: IterationRecord; readonly description?: ThetaDescription }
   | { readonly type: 'checkpoint'; readonly path: string; readonly iteration: number }
-  /** Something worth knowing that is no error, from the engine; each text once a run, at any time. */
+  /** Something worth knowing that is no error: of the engine, or of the run's course (advice.ts). Each text once a run. */
   | { readonly type: 'notice'; readonly text: string }
   /** A data set that is not here yet arrives; before everything else. */
   | ({ readonly type: 'data' } & DataProgress)

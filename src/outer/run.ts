@@ -8,6 +8,7 @@ import {
   type UnrolledProblem,
   type UnrollProgram,
 } from '../contracts';
+import { createAdvisor } from './advice';
 import { unlessCancelled } from './cancel';
 import { createEvaluator, type Evaluator } from './evaluate';
 import type { Measurement, RunEvent, RunListener } from './events';
@@ -140,6 +141,9 @@ async function runCompiled(run: CompiledRun): Promise<RunResult> {
 
   emit({ type: 'phase', phase: 'train' });
   const history: MetricsLine[] = [...(store?.saved?.history ?? [])];
+  const advise = createAdvisor({
+    lockstepEpisodes: plan.estimator.settings?.lockstep === true && Number.isFinite(problem.horizon),
+  });
   const listener: RunListener = (event) => {
     if (event.type === 'iteration') {
       const line = metricsLine(event.record);
@@ -148,6 +152,7 @@ async function runCompiled(run: CompiledRun): Promise<RunResult> {
       store?.line(line);
     }
     emit(event);
+    if (event.type === 'iteration') for (const text of advise(event.record)) emit({ type: 'notice', text });
   };
   const { every } = settings.evaluation;
   const state = await runOuterLoop({
