@@ -14,12 +14,13 @@ const machine: ForeignMachine = {
   flags: [],
   emulator: [EMULATOR],
 };
-const row = (mode: 'particle-major' | 'lane-major', together: number) => ({
+const row = (mode: 'particle-major' | 'lane-major', together: number, most?: number) => ({
   name: `NEON, ${mode}`,
   exact: false,
   independent: true,
   compiled: true,
   together,
+  ...(most === undefined ? {} : { most }),
   // Straight-line code of tens of thousands of lines takes the cross compiler's optimiser minutes.
   open: () =>
     Promise.resolve(new ForeignEngine({ ...machine, mode, flags: mode === 'lane-major' ? ['-O1'] : machine.flags })),
@@ -28,5 +29,5 @@ const row = (mode: 'particle-major' | 'lane-major', together: number) => ({
 if (missing.length > 0) {
   test.skip(`code for NEON: ${missing.join(' and ')} are missing`, () => undefined);
 } else {
-  opSuite([row('particle-major', 24), row('lane-major', 2)]);
+  opSuite([row('particle-major', 24), row('lane-major', 8, 2048)]);
 }

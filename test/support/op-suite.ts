@@ -601,12 +601,36 @@ function withSmallIntegers(opCase: OpCase): OpCase {
   return { ...opCase, operands };
 }
 
+/** Of its inputs, which come in two halves, and of its outputs. */
+function numbersOf({ nodes, inputs, outputs }: Graph): number {
+  const sum = (ids: readonly ValueId[]): number => ids.reduce((total, id) => total + sizeOf(nodes[id].type.shape), 0);
+  return 2 * sum(inputs) + sum(outputs);
+}
+
+/** Neighbours, at most `count` and of at most so many numbers together; one that has more stands alone. */
+function batched<T extends Fed>(all: readonly T[], count: number, numbers: number): T[][] {
+  const batches: T[][] = [];
+  let held = Infinity;
+  for (const one of all) {
+    const more = numbersOf(one.graph);
+    const last = batches.at(-1);
+    if (last === undefined || last.length === count || held + more > numbers) {
+      batches.push([one]);
+      held = more;
+    } else {
+      last.push(one);
+      held += more;
+    }
+  }
+  return batches;
+}
+
 /** Ops that the cases cover. */
 export const COVERED_OPS: ReadonlySet<OpName> = new Set(CASES.map(({ op }) => op));
 
 /** Every op on every engine, against the interpreter; and random graphs. */
 export function opSuite(engines: readonly EngineUnderTest[]): void {
-  describe.each(engines)('$name', ({ name, open, exact, smallIntegers, compiled, together = 24 }) => {
+  describe.each(engines)('$name', ({ name, open, exact, smallIntegers, compiled, together = 24, most = Infinity }) => {
     let engine: GraphEngine;
     const computed = new Map<OpCase, number[][][]>();
     const listedCases = CASES.map((listed): Fed & { readonly listed: OpCase } => {
@@ -616,11 +640,10 @@ export function opSuite(engines: readonly EngineUnderTest[]): void {
         type.dtype === 'float32' ? values.map(Math.fround) : [...values],
       );
       return { listed, graph: graphOfCase(opCase), feeds };
-    });
+    }).filter(({ graph }) => numbersOf(graph) <= most);
     beforeAll(async () => {
       engine = await open();
-      for (let first = 0; compiled === true && first < listedCases.length; first += together) {
-        const batch = listedCases.slice(first, first + together);
+      for (const batch of compiled === true ? batched(listedCases, together, most / 4) : []) {
         const results = await runTogether(engine, batch);
         batch.forEach(({ listed }, i) => computed.set(listed, results[i]));
       }
