@@ -337,34 +337,38 @@ describe.each(ENGINES)('$name', ({ open, exact, independent, compiled }) => {
     });
   });
 
-  test('a particle alone has the bits that it has among others', async () => {
-    // 100 products a sum: enough for another order of them to show.
-    const traced = handBuilt({
-      name: 'product',
-      theta: { a: f32() },
-      state: { w: f32(100, 10), x: f32(2, 100) },
-      init: (b) => ({ w: normal(b, [100, 10], 0), x: normal(b, [2, 100], 1) }),
-      step: (b, { a }, { w, x }) => {
-        const y = b.emit('matmul', [x, w], { transposeA: false, transposeB: false });
-        const back = b.emit('matmul', [y, w], { transposeA: false, transposeB: true });
-        const weights = b.emit('matmul', [x, y], { transposeA: true, transposeB: false });
-        const small = (id: ValueId): ValueId => b.op('tanh', b.binary('mul', id, a));
-        return { state: { w: small(weights), x: small(back) }, loss: b.reduceSum(b.op('abs', y), [0, 1]) };
-      },
-    });
-    const theta = Float64Array.of(0.05);
-    const program = await engine.compileTraced(traced);
-    const losses = async (size: number): Promise<number> => {
-      const population = await started(program, theta, size);
-      const particles = Int32Array.from({ length: size }, (_, i) => i);
-      const result = await population.advance({ particles, perturbation: { form: 'none', theta }, steps: 3 });
-      await population.dispose();
-      return result.lossSum[0];
-    };
-    const among = [await losses(2), await losses(5)];
-    expectSame([among], [[await losses(1), await losses(1)]]);
-    await program.dispose();
-  });
+  test(
+    'a particle alone has the bits that it has among others',
+    async () => {
+      // 100 products a sum: enough for another order of them to show.
+      const traced = handBuilt({
+        name: 'product',
+        theta: { a: f32() },
+        state: { w: f32(100, 10), x: f32(2, 100) },
+        init: (b) => ({ w: normal(b, [100, 10], 0), x: normal(b, [2, 100], 1) }),
+        step: (b, { a }, { w, x }) => {
+          const y = b.emit('matmul', [x, w], { transposeA: false, transposeB: false });
+          const back = b.emit('matmul', [y, w], { transposeA: false, transposeB: true });
+          const weights = b.emit('matmul', [x, y], { transposeA: true, transposeB: false });
+          const small = (id: ValueId): ValueId => b.op('tanh', b.binary('mul', id, a));
+          return { state: { w: small(weights), x: small(back) }, loss: b.reduceSum(b.op('abs', y), [0, 1]) };
+        },
+      });
+      const theta = Float64Array.of(0.05);
+      const program = await engine.compileTraced(traced);
+      const losses = async (size: number): Promise<number> => {
+        const population = await started(program, theta, size);
+        const particles = Int32Array.from({ length: size }, (_, i) => i);
+        const result = await population.advance({ particles, perturbation: { form: 'none', theta }, steps: 3 });
+        await population.dispose();
+        return result.lossSum[0];
+      };
+      const among = [await losses(2), await losses(5)];
+      expectSame([among], [[await losses(1), await losses(1)]]);
+      await program.dispose();
+    },
+    COMPILING,
+  );
 
   test('populations of one program advance at the same time', async () => {
     const { theta } = CASES.network;
