@@ -99,6 +99,8 @@ export class NativePopulation implements DerivativePopulation {
   private readonly resetPace = new Pace();
   private readonly advancePace = new Pace();
   private readonly reversePace = new Pace();
+  /** Of the last reverse window: most have one length. */
+  private schedule: { readonly steps: number; readonly words: Int32Array } = { steps: 0, words: new Int32Array(0) };
   private readonly finishPace = new Pace();
   private readonly results = new ResultSpace();
   /** For resident records, filled anew for each call: calls run one after the other. */
@@ -171,7 +173,8 @@ export class NativePopulation implements DerivativePopulation {
       const { differentiation, plan } = reverse;
       const { steps, particles } = request;
       checkReverseSteps(differentiation, steps, this.table.t, particles);
-      const schedule = scheduleWords(plan, steps);
+      if (this.schedule.steps !== steps) this.schedule = { steps, words: scheduleWords(plan, steps) };
+      const schedule = this.schedule.words;
       const fill = ({ words, doubles, arrays }: NativeRequest): void => {
         arrays.push(schedule);
         words[FIELD.schedule] = runtime.koffi.address(schedule);
