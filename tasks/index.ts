@@ -2,6 +2,7 @@
 import type { Registrar } from '../src/contracts';
 import { registerInfluenceBalancing } from './influence-balancing';
 import { registerLorenz } from './lorenz';
+import { registerManyHyperparameters } from './many-hyperparameters';
 import { registerMlp } from './mlp';
 import { registerMnistLr } from './mnist-lr';
 import { registerQuadratic } from './quadratic';
@@ -10,6 +11,7 @@ export { influenceBalancing, type InfluenceBalancingOptions } from './influence-
 export { layersModelTask, type LayersModelTaskOptions } from './layers-model';
 export { type LayersLoss, type LayersMetric, type LossFunction } from './layers/losses';
 export { lorenz, type LorenzOptions } from './lorenz';
+export { manyHyperparameters, type ManyHyperparametersOptions } from './many-hyperparameters';
 export { mlp, type MlpActivation, type MlpInit, type MlpOptions } from './mlp';
 export {
   quadraticClosedForm,
@@ -26,4 +28,5 @@ export function registerTasks(registrar: Registrar): void {
   registerInfluenceBalancing(registrar);
   registerLorenz(registrar);
   registerMnistLr(registrar);
+  registerManyHyperparameters(registrar);
 }

@@ -8,7 +8,15 @@ import { meta, type UnrolledProblem } from '../../src/contracts';
 import type { TracedProblem } from '../../src/graph/program';
 import { prepareRun, resolveConfig, unroll } from '../../src/outer';
 import { normals } from '../../src/random';
-import { influenceBalancing, layersModelTask, lorenz, mlp, quadraticProblem, quadraticTask } from '../../tasks';
+import {
+  influenceBalancing,
+  layersModelTask,
+  lorenz,
+  manyHyperparameters,
+  mlp,
+  quadraticProblem,
+  quadraticTask,
+} from '../../tasks';
 import { initialTheta } from './run-problem';
 
 export interface ProblemCase {
@@ -88,12 +96,19 @@ export const SMALL_PROBLEMS: readonly ProblemCase[] = [
         }),
       ),
   },
+  {
+    name: 'many-hyperparameters',
+    problem: () =>
+      Promise.resolve(manyHyperparameters({ data: tinyData(), layers: 2, units: 6, batchSize: 8, horizon: 50 })),
+  },
 ];
 
-/** The problem that a preset trains. */
+/** The problem that a preset trains; on MNIST where its own data set, of the same shape, would have to be fetched. */
 async function presetProblem(preset: string): Promise<UnrolledProblem> {
   const container = createContainer();
-  return (await prepareRun(resolveConfig({ preset }, [], container), container)).plan.problem;
+  const { data } = container.preset(preset).config as { readonly data?: { readonly name: string } };
+  const overrides = data?.name === 'fashion-mnist' ? [{ key: 'data.name', value: 'mnist' }] : [];
+  return (await prepareRun(resolveConfig({ preset }, overrides, container), container)).plan.problem;
 }
 
 export const PRESET_PROBLEMS: readonly ProblemCase[] = createContainer()
