@@ -136,4 +136,12 @@ export class StorageError extends OuterloopError {}
 export class CheckpointError extends UserError {}
 
 /** The outer loop cannot go on: no valid pair for several iterations, or θ is not finite. */
-export class DivergenceError extends OuterloopError {}
+export class DivergenceError extends OuterloopError {
+  constructor(
+    message: string,
+    /** The first outer iteration, from 0, whose numbers were not finite. */
+    readonly iteration: number,
+  ) {
+    super(message);
+  }
+}

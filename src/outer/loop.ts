@@ -172,6 +172,7 @@ async function iterate(
         `θ is not finite after outer iteration ${String(iteration)} (${cause}; mean loss ${String(estimate.meanLoss)}). ` +
           lastGood() +
           ' Lower the outer learning rate, or clip the gradient.',
+        iteration,
       );
     }
     const next: LoopState = {
@@ -208,11 +209,13 @@ async function iterate(
     if (state.invalidStreak >= INVALID_ITERATIONS) {
       // θ has not moved since the last valid iteration.
       await save();
+      const first = state.iteration - state.invalidStreak;
       throw new DivergenceError(
-        `no valid pair in ${String(INVALID_ITERATIONS)} outer iterations in a row: every loss, or its gradient, was NaN or infinite ` +
-          `(iterations ${String(state.iteration - INVALID_ITERATIONS)} to ${String(iteration)}, ` +
+        `no valid pair in ${String(state.invalidStreak)} outer iterations in a row: every loss, or its gradient, was NaN or infinite ` +
+          `(iterations ${String(first)} to ${String(iteration)}, ` +
           `${String(estimate.droppedPairs)} pairs dropped in the last). ${lastGood()} ` +
           'Lower the outer learning rate or sigma, or start from another θ.',
+        first,
       );
     }
     // Within a streak of invalid iterations nothing new is learned that would be worth an older state's place.

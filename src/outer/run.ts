@@ -1,6 +1,7 @@
 /** A whole run: compile, judge θ₀, loop, judge θ. Files are the business of a `RunStore`. */
 import {
   CapabilityError,
+  DivergenceError,
   type GradientEstimator,
   type OuterOptimizer,
   type ThetaDescription,
@@ -50,6 +51,8 @@ export interface RunStore {
   line(line: MetricsLine): void;
   /** Whole or not at all; returns the file. */
   checkpoint(state: LoopState, before: Measurement | undefined): Promise<string>;
+  /** The run ended since its numbers were not finite. */
+  diverged(error: DivergenceError): void;
   /** Summary and evaluations. */
   finish(result: RunResult): Promise<void>;
 }
@@ -84,6 +87,7 @@ export async function executeRun(options: RunOptions): Promise<RunResult> {
   emit({ type: 'phase', phase: 'compile' });
   const program = await opened.engine.compile(problem);
   let evaluator: Evaluator | undefined;
+  let store: RunStore | undefined;
   try {
     const { evaluation } = problem;
     evaluator =
@@ -95,8 +99,11 @@ export async function executeRun(options: RunOptions): Promise<RunResult> {
           });
     // Where window, noise period and horizon do not fit together, the estimator says so: before anything is run or written.
     await (await plan.estimator.populate(program, settings.seed)).dispose();
-    const store = options.store?.({ problem: problem.name, layout: program.theta });
+    store = options.store?.({ problem: problem.name, layout: program.theta });
     return await runCompiled({ plan, opened, store, signal, program, evaluator, emit });
+  } catch (error) {
+    if (error instanceof DivergenceError) store?.diverged(error);
+    throw error;
   } finally {
     await evaluator?.dispose();
     await program.dispose();

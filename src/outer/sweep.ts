@@ -15,6 +15,14 @@ const seeds = z.union([z.int().positive(), z.array(seed)], { error: 'a positive 
 
 /** Preset, estimator and seed have lists of their own. */
 const settings = z.record(z.string(), value);
+/** Runs that agree with all that an entry names. */
+const some = z.strictObject({
+  preset: z.string().optional(),
+  estimator: z.string().optional(),
+  seed: seed.optional(),
+  settings: settings.optional(),
+});
+type Some = z.output<typeof some>;
 
 export const sweepSchema = z.strictObject({
   /** What it shows, in one line; `outerloop list` prints it for those that ship with the package. */
@@ -30,17 +38,8 @@ export const sweepSchema = z.strictObject({
   settings: z.record(z.string(), z.array(value, { error: 'a list of values' })).default({}),
   /** The same for all runs, by dotted key. */
   set: settings.default({}),
-  /** Combinations to leave out: runs that agree with all that an entry names. */
-  exclude: z
-    .array(
-      z.strictObject({
-        preset: z.string().optional(),
-        estimator: z.string().optional(),
-        seed: seed.optional(),
-        settings: settings.optional(),
-      }),
-    )
-    .default([]),
+  /** Combinations to leave out. */
+  exclude: z.array(some).default([]),
   /** Runs beside the product; one without a seed of its own has each of the sweep's. */
   runs: z
     .array(
@@ -52,6 +51,8 @@ export const sweepSchema = z.strictObject({
       }),
     )
     .default([]),
+  /** Runs, of the product or beside it, that may end by numbers that are not finite: a result, no failure of the sweep. */
+  mayDiverge: z.array(some).default([]),
   /** The short form, `--quick`: other seeds, and settings on top of those that the runs have. */
   quick: z.strictObject({ seeds: seeds.optional(), set: settings.default({}) }).optional(),
 });
@@ -65,10 +66,12 @@ export interface SweepMember {
   readonly seed: number;
   /** What sets it apart from others of its preset and estimator, by dotted key. */
   readonly settings: ConfigObject;
+  /** Whether an end by numbers that are not finite is a result. */
+  readonly mayDiverge: boolean;
   readonly config: ResolvedConfig;
 }
 
-type Choice = Omit<SweepMember, 'config'>;
+type Choice = Omit<SweepMember, 'config' | 'mayDiverge'>;
 
 const asNamed = (entry: z.output<typeof estimator> | undefined): NamedConfig | undefined =>
   entry === undefined ? undefined : typeof entry === 'string' ? { name: entry } : (entry as NamedConfig);
@@ -100,6 +103,15 @@ function product(sweep: Sweep): Choice[] {
       ),
     ),
   );
+}
+
+/** The runs beside the product. */
+function beside(sweep: Sweep): Choice[] {
+  return sweep.runs.flatMap(({ estimator: entry, seed: own, ...rest }): Choice[] => {
+    const name = asNamed(entry);
+    const all = own === undefined ? seedList(sweep.seeds) : [own];
+    return all.map((number) => ({ ...rest, seed: number, ...(name === undefined ? {} : { estimator: name }) }));
+  });
 }
 
 /** @throws UserError: which list is empty */
@@ -134,21 +146,32 @@ function checkKeys(sweep: Sweep): void {
   }
 }
 
-/** The choices that no entry names. @throws ConfigurationError for an entry that names none */
-function withoutExcluded(sweep: Sweep, choices: readonly Choice[], estimatorOf: (of: Choice) => string): Choice[] {
-  const meets = (choice: Choice, entry: Sweep['exclude'][number]): boolean =>
+/** Whether a choice agrees with all that an entry names. */
+function agrees(choice: Choice, entry: Some, resolver: Resolver): boolean {
+  return (
     (entry.preset === undefined || entry.preset === choice.preset) &&
-    (entry.estimator === undefined || entry.estimator === estimatorOf(choice)) &&
+    (entry.estimator === undefined || entry.estimator === estimatorName(choice, resolver)) &&
     (entry.seed === undefined || entry.seed === choice.seed) &&
     Object.entries(entry.settings ?? {}).every(
       ([key, one]) => key in choice.settings && canonical(choice.settings[key]) === canonical(one),
-    );
-  sweep.exclude.forEach((entry, i) => {
-    if (choices.some((choice) => meets(choice, entry))) return;
+    )
+  );
+}
+
+/** @throws ConfigurationError for an entry that names none of the choices */
+function checkEntries(key: string, entries: readonly Some[], choices: readonly Choice[], resolver: Resolver): void {
+  entries.forEach((entry, i) => {
+    if (choices.some((choice) => agrees(choice, entry, resolver))) return;
     const got = canonical(entry);
-    throw new ConfigurationError(`exclude.${String(i)}`, 'what some run of the sweep agrees with', got);
+    throw new ConfigurationError(`${key}.${String(i)}`, 'what some run of the sweep agrees with', got);
   });
-  return choices.filter((choice) => !sweep.exclude.some((entry) => meets(choice, entry)));
+}
+
+/** Of a choice that names none, the preset's own. */
+function estimatorName({ estimator: entry, preset }: Choice, resolver: Resolver): string {
+  if (entry !== undefined) return entry.name;
+  const own = presetConfig(preset, resolver).estimator as ConfigValue | undefined;
+  return isConfigObject(own) && typeof own.name === 'string' ? own.name : '';
 }
 
 /**
@@ -197,7 +220,7 @@ const asOverrides = (of: ConfigObject): Override[] => Object.entries(of).map(([k
 
 /** @param common below the choice's own settings; `winning` is on top of them */
 function resolved(
-  choice: Choice,
+  choice: Omit<SweepMember, 'config'>,
   common: readonly Override[],
   winning: readonly Override[],
   resolver: Resolver,
@@ -250,23 +273,25 @@ export function expandSweep(
   const whole = checkWith(sweepSchema, input, '', 'a sweep');
   checkKeys(whole);
   const sweep = quick ? quickForm(whole) : whole;
-  const single = sweep.runs.flatMap(({ estimator: entry, seed: own, ...rest }): Choice[] => {
-    const name = asNamed(entry);
-    const all = own === undefined ? seedList(sweep.seeds) : [own];
-    return all.map((number) => ({ ...rest, seed: number, ...(name === undefined ? {} : { estimator: name }) }));
-  });
-  const ownEstimator = (preset: string): string => {
-    const own = presetConfig(preset, resolver).estimator as ConfigValue | undefined;
-    return isConfigObject(own) && typeof own.name === 'string' ? own.name : '';
-  };
-  const all = product(sweep);
-  const left = withoutExcluded(sweep, all, ({ estimator: entry, preset }) => entry?.name ?? ownEstimator(preset));
+  const [all, single] = [product(sweep), beside(sweep)];
+  // A seed of the whole form alone may stand in an entry for all that, and one of the short form.
+  checkEntries('exclude', sweep.exclude, [...product(whole), ...all], resolver);
+  checkEntries(
+    'mayDiverge',
+    sweep.mayDiverge,
+    [whole, sweep].flatMap((form) => [...product(form), ...beside(form)]),
+    resolver,
+  );
+  const named = (choice: Choice, entries: readonly Some[]): boolean =>
+    entries.some((entry) => agrees(choice, entry, resolver));
+  const left = all.filter((choice) => !named(choice, sweep.exclude));
   checkSomething(sweep, all, [...left, ...single]);
   const winning = [...(quick ? asOverrides(sweep.quick?.set ?? {}) : []), ...overrides];
   const byKey = new Map(winning.map(({ key, value: one }) => [fullKey(key), one]));
-  const members = [...left, ...single].map((choice) =>
-    resolved(overruled(choice, byKey), asOverrides(sweep.set), winning, resolver),
-  );
+  const members = [...left, ...single].map((choice) => {
+    const mayDiverge = named(choice, sweep.mayDiverge);
+    return resolved({ ...overruled(choice, byKey), mayDiverge }, asOverrides(sweep.set), winning, resolver);
+  });
   checkDistinct(members);
   return members;
 }

@@ -14,7 +14,7 @@ export async function renderComparison(comparison: Comparison): Promise<string> 
     String(seedOf(run)),
     run.path,
     run.config.engine,
-    `${run.history.length}${run.finished ? '' : ' (unfinished)'}`,
+    `${run.history.length}${run.finished ? '' : run.diverged === undefined ? ' (unfinished)' : ' (diverged)'}`,
   ]);
   const notes = comparisonNotes(comparison).map((note) => `<li>${escapeHtml(note)}</li>`);
   return page(

@@ -12,6 +12,8 @@ export interface ComparedRun {
   readonly config: ConfigObject & { readonly engine: string };
   readonly history: readonly MetricsLine[];
   readonly finished: boolean;
+  /** The first iteration, from 0, whose numbers were not finite, of a run that ended by that. */
+  readonly diverged?: number;
   readonly before?: Measurement;
   readonly after?: Measurement;
 }
@@ -235,7 +237,10 @@ export function evaluationMetric(comparison: Comparison): { metric: string; mini
 export interface GroupSummary {
   readonly label: string;
   readonly seeds: readonly number[];
+  /** Cut, and not diverged. */
   readonly unfinished: number;
+  /** Runs that ended by numbers that are not finite, in the order of their seeds. */
+  readonly diverged: readonly { readonly seed: number; readonly iteration: number }[];
   /** The evaluation, over seeds. */
   readonly before?: SeedMean;
   readonly after?: SeedMean;
@@ -277,16 +282,19 @@ export function summarise(comparison: Comparison): GroupSummary[] {
       metaLoss: seedMean(runs.map((run) => lastMetaLoss(run.history))),
       sequentialSteps: sequential?.mean,
     };
-    const last = runs.map((run) => run.history[run.history.length - 1]);
+    const last = runs.flatMap((run) => run.history.slice(-1));
     return {
       label,
       seeds: runs.map(seedOf),
-      unfinished: runs.filter((run) => !run.finished).length,
+      unfinished: runs.filter((run) => !run.finished && run.diverged === undefined).length,
+      diverged: runs.flatMap((run) =>
+        run.diverged === undefined ? [] : [{ seed: seedOf(run), iteration: run.diverged }],
+      ),
       ...(Object.fromEntries(
         Object.entries(known).filter(([, value]) => value !== undefined),
       ) as Partial<GroupSummary>),
-      innerSteps: seedMean(last.map((line) => line.innerSteps))?.mean ?? NaN,
-      seconds: seedMean(last.map((line) => line.wallSeconds))?.mean ?? NaN,
+      innerSteps: seedMean(last.map((line) => line.innerSteps))?.mean ?? 0,
+      seconds: seedMean(last.map((line) => line.wallSeconds))?.mean ?? 0,
       directories: runs.map((run) => run.path),
     };
   });
@@ -304,11 +312,18 @@ function formatSeedMean(value: SeedMean | undefined): string {
     : `${formatNumber(value.mean)} ± ${formatNumber(value.standardError)}`;
 }
 
-/** `0, 1, 2`, or `0–9` of ten in a row. */
-function formatSeeds(seeds: readonly number[], unfinished: number): string {
+/** `0, 1, 2`, or `0–9` of ten in a row, and which of them have no end. */
+function formatSeeds({ seeds, unfinished, diverged }: GroupSummary): string {
   const inRow = seeds.length > 2 && seeds.every((seed, i) => seed === seeds[0] + i);
   const list = inRow ? `${seeds[0]}–${seeds[seeds.length - 1]}` : seeds.join(', ');
-  return unfinished === 0 ? list : `${list} (${unfinished} unfinished)`;
+  const ends = [
+    ...diverged.map(({ seed, iteration }) => {
+      const text = `diverged at iteration ${whole(iteration)}`;
+      return seeds.length === 1 ? text : `${seed} ${text}`;
+    }),
+    ...(unfinished === 0 ? [] : [`${unfinished} unfinished`]),
+  ];
+  return ends.length === 0 ? list : `${list} (${ends.join(', ')})`;
 }
 
 /** The table of a comparison: the first row is its head. */
@@ -318,7 +333,7 @@ export function comparisonTable(comparison: Comparison): string[][] {
   const head = ['', 'seeds', named('before'), 'after', 'best (seed, iteration)', 'meta-loss, last tenth'];
   const rows = summarise(comparison).map((group) => [
     group.label,
-    formatSeeds(group.seeds, group.unfinished),
+    formatSeeds(group),
     formatSeedMean(group.before),
     formatSeedMean(group.after),
     group.best === undefined

@@ -103,6 +103,7 @@ test('a run that fails is told, the others run, and the failures stand at the en
     `presets: [influence-balancing, quadratic]
 estimators: [full-es, nres]
 set: {engine: reference, iterations: 2, pairs: 2}
+mayDiverge: [{estimator: full-es}]
 `,
   );
   const { code, stdout, stderr } = await here('sweep', at('fails.yaml'), '--output', at('fails'));
@@ -125,6 +126,44 @@ set: {engine: reference, iterations: 2, pairs: 2}
   expect(compared).toMatchObject({ code: 2, stdout: '' });
   expect(compared.stderr).toContain('(horizon: infinite → 100; problem.name: influence-balancing → quadratic)');
   expect(existsSync(at('both.html'))).toBe(false);
+});
+
+test('a run that may diverge is a result in the table; one that may not, and every other failure, fails the sweep', async () => {
+  // A first step of 1e200 times a finite gradient: θ is finite, its square is not, so that iteration 1 has no loss.
+  const diverging = `presets: [quadratic]
+estimators: [nres, pes]
+settings: {outerOptimizer.learningRate: [0.01, 1.0e+200]}
+set: {engine: reference, iterations: 20, pairs: 2, outerOptimizer: sgd}
+`;
+  const allowed = 'mayDiverge: [{settings: {outerOptimizer.learningRate: 1.0e+200}}]\n';
+  writeFileSync(at('diverges.yaml'), diverging + allowed);
+  const sweep = ['sweep', at('diverges.yaml'), '--output', at('diverges')];
+  const first = await here(...sweep);
+  expect(first.stderr).toMatch(/\ndiverged at iteration 1, which the sweep says it may: no valid pair in 10 outer/);
+  expect(first.stderr).not.toContain('failed');
+  expect(first.code).toBe(0);
+  const row = (name: string): RegExp =>
+    new RegExp(`│ ${name} outer learningRate=1e\\+200 +│ 0 \\(diverged at iteration 1\\) │`);
+  for (const name of ['nres', 'pes']) expect(first.stdout).toMatch(row(name));
+  expect(first.stdout).toMatch(/│ pes outer learningRate=0.01 +│ 0 +│/);
+
+  // It is over: no second try.
+  const again = await here(...sweep);
+  expect(again.code).toBe(0);
+  expect(again.stderr.match(/: diverged already\n/g)).toHaveLength(2);
+  expect(again.stdout).toMatch(row('nres'));
+
+  // PES's may not now: it is tried again from its last checkpoint, and fails.
+  writeFileSync(at('diverges.yaml'), `${diverging}mayDiverge: [{estimator: nres}]\n`);
+  expect((await here(...sweep, '--dry-run')).stdout).toMatch(
+    /nres\S+1e\+200\S+ +diverged\n(.*\n)*.*pes\S+1e\+200\S+ +diverged, to go on with\n/,
+  );
+  const failing = await here(...sweep);
+  expect(failing.code).toBe(1);
+  expect(failing.stderr).toMatch(
+    /1 of 4 runs failed:\n {2}quadratic--pes\S+: no valid pair in 11 outer iterations in a row/,
+  );
+  expect(failing.stdout).toMatch(row('pes'));
 });
 
 test('Ctrl-C ends a sweep after a checkpoint and says how to go on', async () => {

@@ -180,6 +180,7 @@ test('ten iterations in a row without a valid pair end the run, nine do not', as
   await expect(ten.end).rejects.toThrow(
     /no valid pair in 10 outer iterations in a row.*iterations 3 to 12, 4 pairs dropped.*state 13/,
   );
+  await expect(ten.end).rejects.toMatchObject({ iteration: 3 });
   // θ of the last valid iteration.
   expect(Array.from(ten.saved.at(-1)!.theta)).toEqual([4 * 0.75 ** 3, -8 * 0.75 ** 3]);
 });

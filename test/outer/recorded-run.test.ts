@@ -29,6 +29,12 @@ test('an unfinished run: its whole lines, without the one that was being written
   expect(run.before).toBeUndefined();
 });
 
+test('a run that diverged, in its first iteration too', () => {
+  const divergence = JSON.stringify({ iteration: 0, message: 'θ is not finite' });
+  const files = { 'config.json': CONFIG, 'metrics.jsonl': '', 'divergence.json': divergence };
+  expect(readRecordedRun(written('diverged', files))).toMatchObject({ finished: false, diverged: 0, history: [] });
+});
+
 test('a finished run: with what it was before and after', () => {
   const summary = JSON.stringify({ iterations: 1 });
   const evaluation = JSON.stringify({ before: { mean: 2, standardError: 'number:NaN' }, after: { mean: 1 } });

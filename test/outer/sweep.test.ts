@@ -122,6 +122,35 @@ describe('the product', () => {
     expect(of(expand(sweep, [['iterations', 2]]))).toContainEqual([name(8, 2, 0), 2, 8]);
   });
 
+  test('runs that may diverge are told by what entries name, beside the product too, and in both forms', () => {
+    const sweep: ConfigObject = {
+      presets: ['tiny'],
+      estimators: ['nres', 'pes'],
+      seeds: 2,
+      runs: [{ preset: 'tiny', estimator: 'truncated-es', settings: { sigma: 0.5 } }, { preset: 'quadratic' }],
+      mayDiverge: [
+        { estimator: 'pes', seed: 1 },
+        { settings: { sigma: 0.5 } },
+        { preset: 'quadratic', estimator: 'nres' },
+      ],
+      quick: { seeds: 1 },
+    };
+    const may = (members: readonly SweepMember[]): string[] =>
+      members.filter(({ mayDiverge }) => mayDiverge).map(memberFolder);
+    expect(may(expand(sweep))).toEqual([
+      'tiny--pes--seed=1',
+      'tiny--truncated-es--sigma=0.5--seed=0',
+      'tiny--truncated-es--sigma=0.5--seed=1',
+      'quadratic--nres--seed=0',
+      'quadratic--nres--seed=1',
+    ]);
+    // Seed 1 of PES is in the whole form only, which is no mistake.
+    expect(may(expandSweep(sweep, [], container, true))).toEqual([
+      'tiny--truncated-es--sigma=0.5--seed=0',
+      'quadratic--nres--seed=0',
+    ]);
+  });
+
   test('a sweep without a short form says so', () => {
     expect(() => expandSweep({ presets: ['tiny'] }, [], container, true)).toThrow(
       'the sweep has no short form: give it a section "quick" ({seeds, set}), or leave out --quick.',
@@ -174,6 +203,12 @@ describe('mistakes are found before anything runs', () => {
     ],
     ['all excluded', { ...good, exclude: [{ seed: 0 }] }, 'the sweep has no runs: "exclude" leaves none of them.'],
     ['exclusion of nothing', { ...good, exclude: [{ seed: 9 }] }, 'exclude.0: expected what some run'],
+    ['divergence of nothing', { ...good, mayDiverge: [{ estimator: 'pes' }] }, 'mayDiverge.0: expected what some run'],
+    [
+      'divergence of an unknown key',
+      { ...good, mayDiverge: [{ estimatr: 'nres' }] },
+      'unknown key of a sweep: "mayDiverge.0.estimatr". Did',
+    ],
     ['unknown key', { ...good, seed: 3 }, 'unknown key of a sweep: "seed". Did you mean "seeds"?'],
     ['no list', { presets: 'tiny' }, 'presets: expected a list, got "tiny".'],
     [

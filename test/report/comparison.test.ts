@@ -213,6 +213,7 @@ describe('numbers', () => {
         label: 'nres',
         seeds: [0, 1],
         unfinished: 0,
+        diverged: [],
         before: { mean: 9, standardError: 0, n: 2 },
         after: { mean: 7, standardError: 1, n: 2 },
         best,
@@ -239,6 +240,18 @@ describe('numbers', () => {
       ['nres window=10', '0, 1', '9', '7 ± 1', '6 (1, 3)', '1', '300', '30', '3'],
       ['nres window=20', '0 (1 unfinished)', '9', '–', '–', '3', '100', '10', '1'],
     ]);
+    const diverged = compareRuns([
+      { ...runOf('a', { finished: false, losses: [] }), diverged: 0 },
+      { ...runOf('b', { seed: 1, finished: false, losses: [3, null] }), diverged: 1 },
+      runOf('c', { seed: 2, finished: false }),
+    ]);
+    expect(comparisonTable(diverged)[1][1]).toBe(
+      '0–2 (0 diverged at iteration 0, 1 diverged at iteration 1, 1 unfinished)',
+    );
+    const [first] = comparisonTable(
+      compareRuns([{ ...runOf('a', { finished: false, losses: [] }), diverged: 0 }]),
+    ).slice(1);
+    expect(first).toEqual(['nres', '0 (diverged at iteration 0)', '9', '–', '–', '–', '0', '–', '0']);
     expect(comparisonText(comparison, { colour: false })).toMatch(/│ +seconds │\n(│.*\n)*├/);
   });
 

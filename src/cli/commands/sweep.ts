@@ -1,5 +1,5 @@
 import { basename, dirname, extname, join, resolve } from 'node:path';
-import { OuterloopError, type ConfigObject } from '../../contracts';
+import { DivergenceError, OuterloopError, type ConfigObject } from '../../contracts';
 import { expandSweep, inMember, parseOverride, prepareRun, type Override, type Resolver } from '../../outer';
 import {
   openSweep,
@@ -54,7 +54,11 @@ function pluginFiles(file: string, input: ConfigObject, options: SweepOptions): 
   return [...new Set([...own, ...(options.plugin ?? []).map((name) => resolve(name))])];
 }
 
-const STATES = { new: 'to run', unfinished: 'to go on with', done: 'done' } as const;
+const STATES = { new: 'to run', unfinished: 'to go on with', diverged: 'diverged', done: 'done' } as const;
+
+/** Whether nothing is left to run of it. */
+const isOver = ({ state, member }: PlacedMember): boolean =>
+  state === 'done' || (state === 'diverged' && member.mayDiverge);
 
 function printPlan(path: string, placed: readonly PlacedMember[], { json }: SweepOptions, { out }: Terminal): void {
   if (json === true) {
@@ -62,8 +66,11 @@ function printPlan(path: string, placed: readonly PlacedMember[], { json }: Swee
     return;
   }
   const width = Math.max(...placed.map(({ folder }) => folder.length));
-  for (const { folder, state } of placed) out.write(`${folder.padEnd(width)}  ${STATES[state]}\n`);
-  const left = placed.filter(({ state }) => state !== 'done').length;
+  for (const one of placed) {
+    const again = one.state === 'diverged' && !isOver(one) ? ', to go on with' : '';
+    out.write(`${one.folder.padEnd(width)}  ${STATES[one.state]}${again}\n`);
+  }
+  const left = placed.filter((one) => !isOver(one)).length;
   out.write(`\n${placed.length} runs in ${shown(resolve(path))}, ${left} of them to run\n`);
 }
 
@@ -72,7 +79,7 @@ function printPlan(path: string, placed: readonly PlacedMember[], { json }: Swee
  * runs that differ by their seed need the same.
  */
 async function checkParts(placed: readonly PlacedMember[], resolver: Resolver): Promise<void> {
-  const left = placed.filter(({ state }) => state !== 'done');
+  const left = placed.filter((one) => !isOver(one));
   for (const engine of new Set(left.map(({ member }) => member.config.engine))) {
     await (await resolver.openEngine(engine)).engine.dispose();
   }
@@ -100,6 +107,16 @@ async function runMember(one: PlacedMember, shared: Shared, signal: AbortSignal)
   return result.interrupted;
 }
 
+/** An end by numbers that are not finite, of a run that may end so. */
+function tellDivergence({ folder }: PlacedMember, error: DivergenceError, { options, terminal }: Shared): void {
+  const { iteration, message } = error;
+  if (options.json === true) {
+    terminal.out.write(`${JSON.stringify({ type: 'divergence', folder, iteration, message })}\n`);
+  } else if (options.quiet !== true) {
+    terminal.err.write(`diverged at iteration ${iteration}, which the sweep says it may: ${message}\n`);
+  }
+}
+
 /** Runs what is left, one after another. A run that fails is told, and the next one starts. */
 async function runAll(
   placed: readonly PlacedMember[],
@@ -113,13 +130,18 @@ async function runAll(
     if (options.json === true) {
       terminal.out.write(`${JSON.stringify({ type: 'run', folder: one.folder, state: one.state })}\n`);
     } else if (options.quiet !== true) {
-      const again = one.state === 'done' ? ': done already' : one.state === 'unfinished' ? ': going on' : '';
+      const over = one.state === 'done' ? ': done already' : ': diverged already';
+      const again = isOver(one) ? over : one.state === 'new' ? '' : ': going on';
       terminal.err.write(`[${i + 1}/${placed.length}] ${one.folder}${again}\n`);
     }
-    if (one.state === 'done') continue;
+    if (isOver(one)) continue;
     try {
       if (await runMember(one, shared, signal)) return { failures, interrupted: true };
     } catch (error) {
+      if (error instanceof DivergenceError && one.member.mayDiverge) {
+        tellDivergence(one, error, shared);
+        continue;
+      }
       const known = error instanceof OuterloopError;
       const message = `${known ? '' : 'internal: '}${error instanceof Error ? error.message : String(error)}`;
       failures.push({ folder: one.folder, message });

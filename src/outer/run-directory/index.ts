@@ -6,6 +6,7 @@ export { readRunResult } from './read-result';
 export { readRecordedRun, type RecordedRun } from './recorded-run';
 export {
   checkFree,
+  readDivergence,
   readEvaluations,
   readMetrics,
   readRunConfig,
@@ -15,6 +16,7 @@ export {
   type EarlierPlace,
   type OpenOptions,
   type RunConfig,
+  type RunDivergence,
   type RunEvaluations,
   type RunPlace,
   type RunRecord,

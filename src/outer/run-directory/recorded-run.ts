@@ -5,7 +5,7 @@ import { CheckpointError, RunDirectoryError } from '../../contracts';
 import type { Measurement } from '../events';
 import type { MetricsLine } from '../result';
 import { listCheckpoints, readCheckpoint } from './checkpoints';
-import { readEvaluations, readRunConfig, readSummary, type RunConfig } from './run-directory';
+import { readDivergence, readEvaluations, readRunConfig, readSummary, type RunConfig } from './run-directory';
 
 const METRICS = 'metrics.jsonl';
 
@@ -13,9 +13,11 @@ export interface RecordedRun {
   /** As it was given. */
   readonly path: string;
   readonly config: RunConfig;
-  /** At least one line. */
+  /** At least one line, unless it diverged in its first iteration. */
   readonly history: readonly MetricsLine[];
   readonly finished: boolean;
+  /** The first outer iteration, from 0, whose numbers were not finite, if the run ended by that. */
+  readonly diverged?: number;
   /** Absent when the problem states no evaluation. */
   readonly before?: Measurement;
   /** Absent until the run has finished. */
@@ -29,7 +31,13 @@ export interface RecordedRun {
 export function readRecordedRun(path: string): RecordedRun {
   const config = readRunConfig(path);
   const summary = readSummary(path);
+  const divergence = readDivergence(path);
   const history = readHistory(path);
+  if (history.length === 0 && divergence === undefined) {
+    throw new RunDirectoryError(
+      `${path} has not done an iteration yet. Go on with it by \`outerloop resume ${path}\`.`,
+    );
+  }
   if (summary !== undefined && history.length !== summary.iterations) {
     throw new RunDirectoryError(
       `${join(path, METRICS)} is damaged: it has ${String(history.length)} lines, and the run has done ` +
@@ -42,6 +50,7 @@ export function readRecordedRun(path: string): RecordedRun {
     config,
     history,
     finished: summary !== undefined,
+    ...(divergence === undefined ? {} : { diverged: divergence.iteration }),
     ...(before === undefined ? {} : { before }),
     ...(after === undefined ? {} : { after }),
   };
@@ -59,16 +68,10 @@ function readHistory(path: string): MetricsLine[] {
     });
   }
   // What follows the last line break was being written when the process ended.
-  const history = text
+  return text
     .split('\n')
     .slice(0, -1)
     .map((line, i) => parsedLine(file, line, i));
-  if (history.length === 0) {
-    throw new RunDirectoryError(
-      `${path} has not done an iteration yet. Go on with it by \`outerloop resume ${path}\`.`,
-    );
-  }
-  return history;
 }
 
 function parsedLine(file: string, text: string, index: number): MetricsLine {

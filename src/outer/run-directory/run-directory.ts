@@ -1,5 +1,5 @@
 /**
- * The folder of a run: config.json, metrics.jsonl, checkpoints/, summary.json, evaluation.json, and a lock while a
+ * The folder of a run: config.json, metrics.jsonl, checkpoints/, summary.json, evaluation.json (or divergence.json), and a lock while a
  * process works in it. At whatever moment the process is killed, `RunDirectory.open` finds a state to go on from.
  */
 import { createHash } from 'node:crypto';
@@ -22,6 +22,7 @@ import {
   RunDirectoryError,
   type ConfigObject,
   type ConfigValue,
+  type DivergenceError,
   type ThetaDescription,
   type ThetaLayout,
   type UnrollEngine,
@@ -41,6 +42,7 @@ const CONFIG = 'config.json';
 const METRICS = 'metrics.jsonl';
 const SUMMARY = 'summary.json';
 const EVALUATION = 'evaluation.json';
+const DIVERGENCE = 'divergence.json';
 
 /** Where a run runs. */
 export interface RunPlace {
@@ -87,6 +89,13 @@ export interface RunEvaluations {
   readonly wallSeconds: number;
 }
 
+/** divergence.json: why the run has no end. */
+export interface RunDivergence {
+  /** The first outer iteration, from 0, whose numbers were not finite. */
+  readonly iteration: number;
+  readonly message: string;
+}
+
 export interface CreateOptions {
   /** The resolved configuration, or what stands for it when the run is made in code. */
   readonly config: ConfigObject;
@@ -122,7 +131,7 @@ function reason(error: unknown): string {
 }
 
 /** What writing one of our files leaves aside when the process is killed in the middle. */
-const UNFINISHED = /^(config\.json|metrics\.jsonl|summary\.json|evaluation\.json|report\.html)\.\d+$/;
+const UNFINISHED = /^(config\.json|metrics\.jsonl|summary\.json|evaluation\.json|divergence\.json|report\.html)\.\d+$/;
 
 function isLeftover(name: string): boolean {
   return UNFINISHED.test(name) || isDeadAside(name);
@@ -229,6 +238,11 @@ export function readEvaluations(path: string): RunEvaluations | undefined {
   return readJson(join(path, EVALUATION)) as RunEvaluations | undefined;
 }
 
+/** Undefined unless the run ended since its numbers were not finite. */
+export function readDivergence(path: string): RunDivergence | undefined {
+  return readJson(join(path, DIVERGENCE)) as RunDivergence | undefined;
+}
+
 /** A run folder held by this process. */
 export class RunDirectory implements RunStore {
   /** Descriptor of metrics.jsonl, from `begin` on. */
@@ -314,7 +328,7 @@ export class RunDirectory implements RunStore {
    * checkpoints, metrics lines. Records where the run goes on, if that is elsewhere. To be called once everything has compiled, so that a mistake costs nothing.
    */
   begin(): this {
-    for (const file of [SUMMARY, EVALUATION]) rmSync(join(this.path, file), { force: true });
+    for (const file of [SUMMARY, EVALUATION, DIVERGENCE]) rmSync(join(this.path, file), { force: true });
     if (this.moved !== undefined) writeJson(join(this.path, CONFIG), this.moved);
     goBackTo(this.path, this.saved?.state.iteration ?? 0, this.keep);
     if (existsSync(join(this.path, METRICS))) {
@@ -350,6 +364,11 @@ export class RunDirectory implements RunStore {
     writeJson(join(this.path, EVALUATION), evaluations);
     writeJson(join(this.path, SUMMARY), runSummary(result));
     return Promise.resolve();
+  }
+
+  diverged({ iteration, message }: DivergenceError): void {
+    this.lock.check();
+    writeJson(join(this.path, DIVERGENCE), { iteration, message } satisfies RunDivergence);
   }
 
   /** Lets the folder go; no method may be called after it. */

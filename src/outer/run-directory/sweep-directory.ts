@@ -8,7 +8,7 @@ import { canonical } from '../prepare';
 import type { SweepMember } from '../sweep';
 import { writeJson } from './files';
 import { isDeadAside, type FolderLock, LOCK } from './lock';
-import { checkFree, readRunConfig, readSummary, takeLock } from './run-directory';
+import { checkFree, readDivergence, readRunConfig, readSummary, takeLock } from './run-directory';
 
 const SWEEP = 'sweep.json';
 
@@ -40,7 +40,8 @@ export function memberFolder({ preset, estimator, settings, seed, config }: Swee
   return name.length <= LONGEST_NAME ? name : `${name.slice(0, LONGEST_NAME)}~${digest(name)}`;
 }
 
-export type MemberState = 'new' | 'unfinished' | 'done';
+/** `diverged`: it ended since its numbers were not finite, which is an end only where the sweep says that it may. */
+export type MemberState = 'new' | 'unfinished' | 'diverged' | 'done';
 
 /** A member and where it lies. */
 export interface PlacedMember {
@@ -89,7 +90,8 @@ function stateOf(path: string, config: ResolvedConfig): MemberState {
         'Undo the change, choose another --output, or move that folder away.',
     );
   }
-  return readSummary(path) === undefined ? 'unfinished' : 'done';
+  if (readSummary(path) !== undefined) return 'done';
+  return readDivergence(path) === undefined ? 'unfinished' : 'diverged';
 }
 
 /**
