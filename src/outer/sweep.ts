@@ -48,6 +48,8 @@ export const sweepSchema = z.strictObject({
         estimator: estimator.optional(),
         seed: seed.optional(),
         settings: settings.default({}),
+        /** In the short form, on top of its `set`. */
+        quick: settings.default({}),
       }),
     )
     .default([]),
@@ -71,7 +73,8 @@ export interface SweepMember {
   readonly config: ResolvedConfig;
 }
 
-type Choice = Omit<SweepMember, 'config' | 'mayDiverge'>;
+/** `short`: settings of its own in the short form. */
+type Choice = Omit<SweepMember, 'config' | 'mayDiverge'> & { readonly short?: ConfigObject };
 
 const asNamed = (entry: z.output<typeof estimator> | undefined): NamedConfig | undefined =>
   entry === undefined ? undefined : typeof entry === 'string' ? { name: entry } : (entry as NamedConfig);
@@ -107,10 +110,10 @@ function product(sweep: Sweep): Choice[] {
 
 /** The runs beside the product. */
 function beside(sweep: Sweep): Choice[] {
-  return sweep.runs.flatMap(({ estimator: entry, seed: own, ...rest }): Choice[] => {
+  return sweep.runs.flatMap(({ estimator: entry, seed: own, quick: short, ...rest }): Choice[] => {
     const name = asNamed(entry);
     const all = own === undefined ? seedList(sweep.seeds) : [own];
-    return all.map((number) => ({ ...rest, seed: number, ...(name === undefined ? {} : { estimator: name }) }));
+    return all.map((number) => ({ ...rest, short, seed: number, ...(name === undefined ? {} : { estimator: name }) }));
   });
 }
 
@@ -136,7 +139,10 @@ function checkKeys(sweep: Sweep): void {
     ['settings', sweep.settings],
     ['set', sweep.set],
     ['quick.set', sweep.quick?.set ?? {}],
-    ...sweep.runs.map(({ settings: one }, i): [string, object] => [`runs.${String(i)}.settings`, one]),
+    ...sweep.runs.flatMap(({ settings: one, quick }, i): [string, object][] => [
+      [`runs.${String(i)}.settings`, one],
+      [`runs.${String(i)}.quick`, quick],
+    ]),
   ];
   for (const [place, keys] of places) {
     const taken = Object.keys(keys).find((key) => Object.hasOwn(own, key));
@@ -286,11 +292,14 @@ export function expandSweep(
     entries.some((entry) => agrees(choice, entry, resolver));
   const left = all.filter((choice) => !named(choice, sweep.exclude));
   checkSomething(sweep, all, [...left, ...single]);
-  const winning = [...(quick ? asOverrides(sweep.quick?.set ?? {}) : []), ...overrides];
-  const byKey = new Map(winning.map(({ key, value: one }) => [fullKey(key), one]));
-  const members = [...left, ...single].map((choice) => {
+  const short = quick ? asOverrides(sweep.quick?.set ?? {}) : [];
+  const members = [...left, ...single].map(({ short: own = {}, ...choice }) => {
+    const onTop = quick ? own : {};
+    const winning = [...short, ...asOverrides(onTop), ...overrides];
+    const byKey = new Map(winning.map(({ key, value: one }) => [fullKey(key), one]));
     const mayDiverge = named(choice, sweep.mayDiverge);
-    return resolved({ ...overruled(choice, byKey), mayDiverge }, asOverrides(sweep.set), winning, resolver);
+    const shown = overruled({ ...choice, settings: { ...choice.settings, ...onTop } }, byKey);
+    return resolved({ ...shown, mayDiverge }, asOverrides(sweep.set), winning, resolver);
   });
   checkDistinct(members);
   return members;

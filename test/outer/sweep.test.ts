@@ -151,6 +151,41 @@ describe('the product', () => {
     ]);
   });
 
+  test('a run may have settings of its own in the short form, on top of those that are for all', () => {
+    const sweep: ConfigObject = {
+      runs: [
+        {
+          preset: 'tiny',
+          estimator: 'nres',
+          settings: { iterations: 50 },
+          quick: { iterations: 6, 'estimator.pairs': 4 },
+        },
+        { preset: 'tiny', estimator: 'pes', settings: { iterations: 50 } },
+      ],
+      quick: { set: { iterations: 5, pairs: 3 } },
+    };
+    const of = (quick: boolean, ...set: { key: string; value: number }[]): unknown[] =>
+      expandSweep(sweep, set, container, quick).map((member) => {
+        const { iterations, estimator } = member.config;
+        return [memberFolder(member), iterations, estimator.pairs];
+      });
+    expect(of(false)).toEqual([
+      ['tiny--nres--iterations=50--seed=0', 50, 2],
+      ['tiny--pes--iterations=50--seed=0', 50, 2],
+    ]);
+    expect(of(true)).toEqual([
+      ['tiny--nres--estimator.pairs=4--iterations=6--seed=0', 6, 4],
+      ['tiny--pes--iterations=5--seed=0', 5, 3],
+    ]);
+    expect(of(true, { key: 'iterations', value: 2 })).toEqual([
+      ['tiny--nres--estimator.pairs=4--iterations=2--seed=0', 2, 4],
+      ['tiny--pes--iterations=2--seed=0', 2, 3],
+    ]);
+    expect(() => expandSweep({ runs: [{ preset: 'tiny', quick: { seed: 1 } }] }, [], container)).toThrow(
+      'runs.0.quick.seed: expected "seed" beside it instead, got a setting',
+    );
+  });
+
   test('a sweep without a short form says so', () => {
     expect(() => expandSweep({ presets: ['tiny'] }, [], container, true)).toThrow(
       'the sweep has no short form: give it a section "quick" ({seeds, set}), or leave out --quick.',

@@ -96,3 +96,23 @@ describeNative('Lorenz, 1000 iterations', () => {
     expect(loss('uoro', 1000)).toBeGreaterThan(300);
   });
 });
+
+/** On Fashion-MNIST, which is fetched on first use. */
+describeNative('many hyperparameters, a million inner steps each', () => {
+  let loss: (name: string, at: number) => number;
+  beforeAll(async () => {
+    loss = await quickForm('many-hyperparameters', []);
+  }, 600_000);
+
+  test('all start at ln 10: nothing is learned at the rates of θ₀', () => {
+    for (const name of ['pes', 'truncated-es', 'random-search'])
+      expect(Math.abs(loss(name, 0) - Math.log(10))).toBeLessThan(0.05);
+  });
+
+  test('PES ahead of random search, which is ahead of truncated ES', () => {
+    // Two evaluations: PES still moves by 0.02 from one to the next.
+    const pes = (loss('pes', 8000) + loss('pes', 10000)) / 2;
+    expect(pes).toBeLessThan(loss('random-search', 200));
+    expect(loss('truncated-es', 6667)).toBeGreaterThan(loss('random-search', 200) + 0.15);
+  });
+});
