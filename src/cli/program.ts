@@ -1,5 +1,5 @@
 /** Commands, flags and help; what a mistake prints and which code it exits with. */
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
 import { OuterloopError } from '../contracts';
 import { version } from '../outer/version';
 import { compare, type CompareOptions } from './commands/compare';
@@ -22,7 +22,7 @@ const collect = (value: string, earlier: readonly string[] | undefined): string[
 const AFTER_HELP = `
 Examples:
   outerloop demo                                             tune a learning-rate schedule on MNIST
-  outerloop train lorenz --seed 1 --set pairs=50 --out runs/lorenz-1
+  outerloop train lorenz --seed 1 --set pairs=50 --output runs/lorenz-1
   outerloop train my.yaml --plugin ./my-task.ts --set task=sine
   outerloop resume runs/lorenz-1
   outerloop sweep my-sweep.yaml --dry-run
@@ -31,6 +31,15 @@ Examples:
   outerloop data fetch cifar-10
 
 Exit codes: 0 done, 1 failure, 2 a mistake in the command or the configuration, 130 interrupted.`;
+
+/** `--out` is what `--output` was called before the other commands had it. */
+interface Alias {
+  readonly out?: string;
+}
+const withOutput = ({ out, ...options }: TrainOptions & Alias): TrainOptions => ({
+  ...(out === undefined ? {} : { output: out }),
+  ...options,
+});
 
 type Action = () => Promise<number>;
 
@@ -70,16 +79,17 @@ function build(terminal: Terminal, run: (action: Action) => void): Command {
     running(name, description)
       .option('--set <key=value>', 'override a key, e.g. pairs=8 or task.hidden=[32,32]; repeatable', collect)
       .option('--seed <n>', 'seed of everything that is random')
-      .option('--out <dir>', 'folder of the run, absent or empty (default: a new one in runs/)')
+      .option('--output <dir>', 'folder of the run, absent or empty (default: a new one in runs/)')
+      .addOption(new Option('--out <dir>').conflicts('output').hideHelp())
       .option('--quiet', 'print nothing but where the results are');
 
   starting('demo', 'train mnist-lr on engine native, or mnist-lr-small where that does not run').action(
-    (options: DemoOptions) => run(() => demo(options, terminal)),
+    (options: DemoOptions & Alias) => run(() => demo(withOutput(options), terminal)),
   );
 
   starting('train <preset|file.yaml>', 'run a preset or a configuration file')
     .option('--engine <name>', 'auto, native, reference, tfjs, tfjs:wasm … (see doctor)')
-    .action((target: string, options: TrainOptions) => run(() => train(target, options, terminal)));
+    .action((target: string, options: TrainOptions & Alias) => run(() => train(target, withOutput(options), terminal)));
 
   running('resume <dir>', 'go on with a run that was killed or interrupted')
     .option('--checkpoint <iteration>', 'go on from this checkpoint (0: from the start) instead of the newest')

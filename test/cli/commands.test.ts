@@ -37,7 +37,7 @@ const withoutTime = (path: string): Record<string, unknown>[] => lines(path).map
 describe('a whole run', () => {
   let run: Finished;
   beforeAll(async () => {
-    run = await outerloop(...SMALL, '--out', 'first');
+    run = await outerloop(...SMALL, '--output', 'first');
   });
 
   test('shows progress on standard error and the outcome on standard output', () => {
@@ -67,7 +67,7 @@ describe('a whole run', () => {
   });
 
   test('config.json runs it again to the same bits; another seed gives others', async () => {
-    expect((await outerloop('train', join('first', 'config.json'), '--quiet', '--out', 'again')).code).toBe(0);
+    expect((await outerloop('train', join('first', 'config.json'), '--quiet', '--output', 'again')).code).toBe(0);
     expect((await outerloop(...SMALL, '--seed', '1', '--quiet', '--out', 'other')).code).toBe(0);
     const metrics = (name: string): unknown => withoutTime(join(folder, name, 'metrics.jsonl'));
     expect(metrics('again')).toEqual(metrics('first'));
@@ -95,7 +95,7 @@ describe('a whole run', () => {
   });
 
   test('a folder that holds a run is not used twice', async () => {
-    const { code, stderr } = await outerloop(...SMALL, '--out', 'first');
+    const { code, stderr } = await outerloop(...SMALL, '--output', 'first');
     expect(code).toBe(2);
     expect(stderr).toBe(
       'error: first holds a run already. Go on with it by `outerloop resume first`, or choose another folder.\n',
@@ -112,8 +112,10 @@ test('plugins of a configuration file are found again from the config.json of it
   );
   const settings = 'preset: own\nplugins: [./plugin.ts]\nengine: reference\niterations: 1\n';
   writeFileSync(join(folder, 'own', 'own.yaml'), settings);
-  expect(await outerloop('train', join('own', 'own.yaml'), '--quiet', '--out', 'own-run')).toMatchObject({ code: 0 });
-  const again = await outerloop('train', join('own-run', 'config.json'), '--quiet', '--out', 'own-again');
+  expect(await outerloop('train', join('own', 'own.yaml'), '--quiet', '--output', 'own-run')).toMatchObject({
+    code: 0,
+  });
+  const again = await outerloop('train', join('own-run', 'config.json'), '--quiet', '--output', 'own-again');
   expect(again).toMatchObject({ code: 0, stderr: '' });
   // Named once more, it is still the same plugin.
   const judged = await outerloop('evaluate', 'own-run', '--json', '--plugin', join('own', 'plugin.ts'));
@@ -134,7 +136,7 @@ test('plugins of a configuration file are found again from the config.json of it
 });
 
 test('--json prints one object a line and nothing else', async () => {
-  const { code, stdout, stderr } = await outerloop(...SMALL, '--json', '--out', 'json');
+  const { code, stdout, stderr } = await outerloop(...SMALL, '--json', '--output', 'json');
   expect(code).toBe(0);
   expect(stderr).toBe('');
   const events = stdout
@@ -147,7 +149,7 @@ test('--json prints one object a line and nothing else', async () => {
 
 test('Ctrl-C writes a checkpoint, says how to resume, and the resumed run ends with the same bits', async () => {
   const long = ['train', 'quadratic', '--engine', 'reference', '--set', 'iterations=400', '--set', 'pairs=8'];
-  const child = sources.start(CLI, [...long, '--out', 'stopped'], { cwd: folder });
+  const child = sources.start(CLI, [...long, '--output', 'stopped'], { cwd: folder });
   let interrupted = false;
   child.stderr?.on('data', (chunk: Buffer) => {
     // Once: a second signal would end the process without a checkpoint.
@@ -161,7 +163,7 @@ test('Ctrl-C writes a checkpoint, says how to resume, and the resumed run ends w
   const done = lines(join(folder, 'stopped', 'metrics.jsonl')).length;
   expect(done).toBeLessThan(400);
   expect((await outerloop('resume', 'stopped', '--quiet')).code).toBe(0);
-  expect((await outerloop(...long, '--quiet', '--out', 'whole')).code).toBe(0);
+  expect((await outerloop(...long, '--quiet', '--output', 'whole')).code).toBe(0);
   expect(withoutTime(join(folder, 'stopped', 'metrics.jsonl'))).toEqual(
     withoutTime(join(folder, 'whole', 'metrics.jsonl')),
   );
@@ -184,7 +186,7 @@ export const plugin = definePlugin(({ problem }) => {
 `,
   );
   const sets = ['problem=long', 'estimator=nres', 'pairs=2', 'sigma=0.1', 'window=100000000', 'horizon=100000000'];
-  const long = ['train', 'quadratic', '--engine', 'reference', '--plugin', 'long.ts', '--out', 'long'];
+  const long = ['train', 'quadratic', '--engine', 'reference', '--plugin', 'long.ts', '--output', 'long'];
   const child = sources.start(CLI, [...long, ...sets.flatMap((set) => ['--set', set])], { cwd: folder });
   let since = 0;
   child.stderr?.on('data', (chunk: Buffer) => {
@@ -264,7 +266,7 @@ test('doctor says what runs and why the rest does not', async () => {
 describe('demo', () => {
   const quick = (out: string, horizon: number): string[] => {
     const sets = ['iterations=1', 'pairs=1', 'window=10', `horizon=${horizon}`];
-    return ['demo', '--quiet', '--out', out, ...sets.flatMap((set) => ['--set', set])];
+    return ['demo', '--quiet', '--output', out, ...sets.flatMap((set) => ['--set', set])];
   };
   const configOf = (out: string): unknown => JSON.parse(readFileSync(join(folder, out, 'config.json'), 'utf8'));
 
@@ -304,7 +306,7 @@ describe('demo', () => {
 });
 
 test('--engine native without a compiler is one line and exit 2, and no other engine', async () => {
-  const args = ['train', 'quadratic', '--engine', 'native', '--out', 'no-compiler'];
+  const args = ['train', 'quadratic', '--engine', 'native', '--output', 'no-compiler'];
   const { code, stdout, stderr } = await sources.run(CLI, args, { cwd: folder, environment: { CC: 'none' } });
   expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
   expect(stderr).toBe(
@@ -431,9 +433,14 @@ export const plugin = definePlugin(({ problem }) => {
     ['loss that is no scalar', plugin('vector-loss.ts'), ['loss', 'float32[2]']],
     ['kernel that the graph lacks', plugin('kernel.ts'), [/Complex|FFT/, /kernel\.ts:9:/]],
     ['nested tfjs gradient', plugin('nested.ts'), ['inner.grad', /nested\.ts:9:/]],
-    ['folder that is not empty', ['train', 'quadratic', '--out', 'full'], ['full is not empty (notes.txt)']],
-    ['folder that is a file', ['train', 'quadratic', '--out', 'a-file'], ['a-file']],
-    ['folder that cannot be made', ['train', 'quadratic', '--out', join('a-file', 'x')], ['a-file']],
+    ['folder that is not empty', ['train', 'quadratic', '--output', 'full'], ['full is not empty (notes.txt)']],
+    [
+      'folder by two names',
+      ['train', 'quadratic', '--out', 'x', '--output', 'y'],
+      ["'--out <dir>'", "'--output <dir>'"],
+    ],
+    ['folder that is a file', ['train', 'quadratic', '--output', 'a-file'], ['a-file']],
+    ['folder that cannot be made', ['train', 'quadratic', '--output', join('a-file', 'x')], ['a-file']],
     ['resume of nothing', ['resume', 'nothing'], ['nothing holds no run']],
     [
       'gradient of an accuracy',
@@ -465,7 +472,7 @@ export const plugin = definePlugin(({ problem }) => {
 });
 
 test('a damaged checkpoint is named, and the way on', async () => {
-  expect((await outerloop(...SMALL, '--quiet', '--out', 'damaged')).code).toBe(0);
+  expect((await outerloop(...SMALL, '--quiet', '--output', 'damaged')).code).toBe(0);
   const path = join(folder, 'damaged', 'checkpoints', 'iteration-00000005.safetensors');
   const bytes = readFileSync(path);
   bytes[bytes.length - 3] ^= 0x40;

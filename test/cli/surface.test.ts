@@ -54,7 +54,16 @@ const surfaceOf = (...more: string[]) =>
 test('the loss at every point, θ of runs over it, a page and the numbers', async () => {
   const train = ['train', 'lorenz', ...LORENZ, '--set', 'iterations=3', '--set', 'pairs=2'];
   for (const seed of ['0', '1']) {
-    const run = await here(...train, '--set', 'evaluation.particles=1', '--seed', seed, '--quiet', '--out', at(seed));
+    const run = await here(
+      ...train,
+      '--set',
+      'evaluation.particles=1',
+      '--seed',
+      seed,
+      '--quiet',
+      '--output',
+      at(seed),
+    );
     expect(run).toMatchObject({ code: 0, stderr: '' });
   }
   const { code, stdout, stderr } = await surfaceOf('--range=2:4,3:4', '--steps', '60', '--runs', at('0'), at('1'));

@@ -78,7 +78,7 @@ set: {engine: reference, iterations: ${String(iterations)}, pairs: 4, checkpoint
   expect(readFileSync(join(folder, 'runs', 'killed', 'comparison.html'), 'utf8')).toContain('<svg');
 
   const sets = ['pairs=4', `iterations=${String(iterations)}`].flatMap((set) => ['--set', set]);
-  const one = ['train', 'quadratic', '--engine', 'reference', ...sets, '--seed', '1', '--quiet', '--out', at('one')];
+  const one = ['train', 'quadratic', '--engine', 'reference', ...sets, '--seed', '1', '--quiet', '--output', at('one')];
   expect((await here(...one)).code).toBe(0);
   expect(withoutTime(join('runs', 'killed', cut, 'metrics.jsonl'))).toEqual(withoutTime(join('one', 'metrics.jsonl')));
 

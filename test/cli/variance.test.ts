@@ -85,7 +85,7 @@ test('estimators at equal inner steps; exact ones have neither variance nor bias
 
 test("by default the preset's estimator and full-es, where runs went through, in one JSON object", async () => {
   const train = ['train', 'lorenz', ...LORENZ, '--set', 'iterations=4', '--set', 'pairs=2'];
-  const run = await here(...train, '--set', 'evaluation.particles=1', '--quiet', '--out', at('run'));
+  const run = await here(...train, '--set', 'evaluation.particles=1', '--quiet', '--output', at('run'));
   expect(run).toMatchObject({ code: 0, stderr: '' });
   const { code, stdout, stderr } = await varianceOf('--runs', at('run'), '--points', '3', '--json');
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });

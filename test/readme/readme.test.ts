@@ -68,9 +68,9 @@ test('the plugin of the README registers its task', async () => {
 test('the worked example runs from a folder outside the repository', async () => {
   const example = readFileSync(join(ROOT, 'examples', 'plugin', 'my-task.ts'), 'utf8');
   writeFileSync(join(folder, 'my-task.ts'), example);
-  const run = await outerloop('train', 'sine-lr', '--plugin', 'my-task.ts', '--quiet', '--out', 'sine');
+  const run = await outerloop('train', 'sine-lr', '--plugin', 'my-task.ts', '--quiet', '--output', 'sine');
   expect(run).toMatchObject({ code: 0 });
-  const swapped = ['--set', 'task=sine', '--set', 'iterations=2', '--quiet', '--out', 'mnist-sine'];
+  const swapped = ['--set', 'task=sine', '--set', 'iterations=2', '--quiet', '--output', 'mnist-sine'];
   expect(await outerloop('train', 'mnist-lr-small', '--plugin', 'my-task.ts', ...swapped)).toMatchObject({ code: 0 });
 });
 

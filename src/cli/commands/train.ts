@@ -20,7 +20,7 @@ export interface TrainOptions extends CommonOptions, LimitOptions {
   readonly set?: readonly string[];
   readonly seed?: string;
   readonly engine?: string;
-  readonly out?: string;
+  readonly output?: string;
 }
 
 const FILE = /\.(ya?ml|json)$/i;
@@ -82,7 +82,7 @@ export async function train(target: string, options: TrainOptions, terminal: Ter
   if (options.seed !== undefined) overrides.push(parseOverride(`seed=${options.seed}`));
   if (options.engine !== undefined) overrides.push({ key: 'engine', value: options.engine });
   const config = resolveConfig(input.config, overrides, resolver);
-  const out = options.out ?? defaultFolder(input.label);
+  const out = options.output ?? defaultFolder(input.label);
   const result = await interruptible(terminal, (signal) =>
     startRun({ config, resolver, out, plugins, limits, listeners: listenersFor(options, terminal), signal }),
   );
