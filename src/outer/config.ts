@@ -37,6 +37,8 @@ export interface ResolvedConfig {
     readonly particles?: number;
     /** Also evaluate every so many iterations. */
     readonly every?: number;
+    /** `false`: the meta-loss at θ ± σ is not measured at the end. */
+    readonly probe?: boolean;
   };
   readonly checkpoint: { readonly seconds: number; readonly keep: number };
 }
@@ -59,7 +61,13 @@ const configSchema = z.strictObject({
   estimator: named,
   outerOptimizer: named.default({ name: 'adam', learningRate: 0.01 }),
   thetaAverage: z.number().gt(0).lt(1).optional(),
-  evaluation: z.strictObject({ particles: positiveInteger.optional(), every: positiveInteger.optional() }).prefault({}),
+  evaluation: z
+    .strictObject({
+      particles: positiveInteger.optional(),
+      every: positiveInteger.optional(),
+      probe: z.boolean().optional(),
+    })
+    .prefault({}),
   checkpoint: z
     .strictObject({ seconds: z.number().positive().default(60), keep: positiveInteger.default(5) })
     .prefault({}),

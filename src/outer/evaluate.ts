@@ -18,6 +18,7 @@ export function evaluationSeed(seed: number): number {
 /** A problem's evaluation, compiled once and run as often as wanted. */
 export interface Evaluator {
   readonly evaluation: Evaluation;
+  readonly program: UnrollProgram;
   /** `theta` of the training problem's size. @throws CancelledError once the signal is aborted */
   measure(theta: Float64Array, signal?: AbortSignal): Promise<Measurement>;
   dispose(): Promise<void>;
@@ -50,6 +51,7 @@ export async function createEvaluator(
   }
   return {
     evaluation,
+    program,
     measure: (theta, signal) => measure(program, evaluation, theta, options, signal),
     dispose: () => program.dispose(),
   };

@@ -55,4 +55,13 @@ export {
   type MeasuredThetas,
   type MeasureThetasOptions,
 } from './surface';
+export {
+  median,
+  sigmaAdvice,
+  probeSigma,
+  type ProbedDirection,
+  type ProbedNumber,
+  type ProbeOptions,
+  type SigmaProbe,
+} from './sigma-probe';
 export { coordinateNames, describeTheta, initialTheta, thetaLayout } from './theta';

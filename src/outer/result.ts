@@ -1,6 +1,7 @@
 /** What a run leaves behind, in memory and as lines of metrics.jsonl. */
 import type { ThetaDescription, ThetaLayout } from '../contracts';
 import type { IterationRecord, Measurement } from './events';
+import type { SigmaProbe } from './sigma-probe';
 
 /** One line of metrics.jsonl. Numbers that are not finite are null there. */
 export interface MetricsLine {
@@ -78,6 +79,8 @@ export interface RunResult {
   readonly before?: Measurement;
   /** Absent when the problem states no evaluation or the run was interrupted. */
   readonly after?: Measurement;
+  /** The meta-loss at θ ± σ; absent where the estimator has no σ, nothing is evaluated, or it was switched off. */
+  readonly sigmaProbe?: SigmaProbe;
   /** One line an iteration, those before a resume included. */
   readonly history: readonly MetricsLine[];
   /** Iterations done. */

@@ -16,6 +16,7 @@ import type { Measurement, RunEvent, RunListener } from './events';
 import { averagedTheta, initialState, runOuterLoop, type CheckpointSink, type LoopState } from './loop';
 import type { OpenedEngine } from './resolver';
 import { metricsLine, type MetricsLine, type RunResult } from './result';
+import { probeSigma, sigmaAdvice, type SigmaProbe } from './sigma-probe';
 import { describeTheta, initialTheta } from './theta';
 
 /** The parts of a configuration that are numbers; every other part is an object by now. */
@@ -23,7 +24,12 @@ export interface RunSettings {
   readonly seed: number;
   readonly iterations: number;
   readonly thetaAverage?: number;
-  readonly evaluation: { readonly particles?: number; readonly every?: number };
+  readonly evaluation: {
+    readonly particles?: number;
+    readonly every?: number;
+    /** Whether the meta-loss at θ ± σ is measured at the end; by default it is, for estimators that have a σ. */
+    readonly probe?: boolean;
+  };
   readonly checkpoint: { readonly seconds: number; readonly keep: number };
 }
 
@@ -110,6 +116,9 @@ export async function executeRun(options: RunOptions): Promise<RunResult> {
   }
 }
 
+/** Inner steps of the run that the probe of σ may take once more. */
+const PROBED_SHARE = 0.05;
+
 interface CompiledRun {
   readonly plan: RunPlan;
   readonly opened: OpenedEngine;
@@ -190,6 +199,28 @@ async function runCompiled(run: CompiledRun): Promise<RunResult> {
     if (after === undefined) interrupted = true;
     else emit({ type: 'evaluation', when: 'after', measurement: after });
   }
+  const sigma = history.at(-1)?.diagnostics?.sigma;
+  let sigmaProbe: SigmaProbe | undefined;
+  if (!interrupted && evaluator !== undefined && typeof sigma === 'number' && settings.evaluation.probe !== false) {
+    const { evaluation } = evaluator;
+    // The training problem has the meta-loss; where that never ends, its evaluation does.
+    const endless = !Number.isFinite(problem.horizon);
+    const probe = probeSigma({
+      program: endless ? evaluator.program : program,
+      theta: judged,
+      initialTheta: theta0,
+      sigma,
+      seed: settings.seed,
+      episodes: settings.evaluation.particles ?? evaluation.particles,
+      budget: PROBED_SHARE * (state.innerSteps + state.burnInSteps),
+      measure: endless && evaluation.measure === 'last' ? 'last' : 'mean',
+      signal,
+    });
+    sigmaProbe = await unlessCancelled(probe);
+    if (sigmaProbe === undefined) interrupted = true;
+    const advice = sigmaProbe === undefined ? undefined : sigmaAdvice(sigmaProbe);
+    if (advice !== undefined) emit({ type: 'notice', text: advice });
+  }
   const description = describe(judged);
   const result: RunResult = {
     problem: problem.name,
@@ -203,6 +234,7 @@ async function runCompiled(run: CompiledRun): Promise<RunResult> {
     ...(description === undefined ? {} : { description }),
     ...(before === undefined ? {} : { before }),
     ...(after === undefined ? {} : { after }),
+    ...(sigmaProbe === undefined ? {} : { sigmaProbe }),
     history,
     iterations: state.iteration,
     innerSteps: state.innerSteps,

@@ -45,6 +45,8 @@ export interface MeasureThetasOptions {
   readonly workers: number;
   /** Keys what is random in the episodes. */
   readonly seed: number;
+  /** The loss of an episode: the mean over its steps (the default), or its last. */
+  readonly measure?: 'mean' | 'last';
   readonly signal?: AbortSignal;
   /** Called once the episodes have begun and after each of about a hundred windows: inner steps done of each particle. */
   readonly onSteps?: (steps: number) => void;
@@ -52,24 +54,26 @@ export interface MeasureThetasOptions {
 
 /** Per θ, in the order of the rows. */
 export interface MeasuredThetas {
-  /** Mean loss per inner step over steps and episodes. NaN or infinite where it is so in any of the episodes. */
+  /** Mean over episodes of the loss per inner step, or of the last. NaN or infinite where it is so in any of the episodes. */
   readonly mean: Float64Array;
   /** Over episodes: sample standard deviation / √n, 0 for one. NaN where the mean is not finite. */
   readonly standardError: Float64Array;
+  /** Of each episode, [rows × workers]. */
+  readonly losses: Float64Array;
 }
 
 const WINDOWS = 100;
 /** θ of all particles lie in one array. */
-const MOST_NUMBERS = 2 ** 28;
+export const MOST_NUMBERS = 2 ** 28;
 
 /**
- * Mean loss of whole episodes at every θ, unperturbed. Particle r·workers + w runs with row r of `thetas` as worker w in
+ * Loss of whole episodes at every θ, unperturbed. Particle r·workers + w runs with row r of `thetas` as worker w in
  * episode 0: all rows have the same initialisations, minibatches and other draws (common random numbers), so that the
  * surface over θ is as smooth as the loss of one episode is.
  * @throws UserError for more numbers than can be perturbed at once, CancelledError once the signal is aborted
  */
 export async function measureThetas(program: UnrollProgram, options: MeasureThetasOptions): Promise<MeasuredThetas> {
-  const { thetas, steps, workers, seed, signal, onSteps } = options;
+  const { thetas, steps, workers, seed, measure = 'mean', signal, onSteps } = options;
   const size = program.theta.size;
   const rows = thetas.length / size;
   const particles = rows * workers;
@@ -90,7 +94,7 @@ export async function measureThetas(program: UnrollProgram, options: MeasureThet
     signal,
   } as const;
   const population = await program.createPopulation({ size: particles, seed });
-  const total = new Float64Array(particles);
+  const losses = new Float64Array(particles);
   try {
     await population.reset({
       ...selection,
@@ -101,21 +105,23 @@ export async function measureThetas(program: UnrollProgram, options: MeasureThet
     const window = Math.ceil(steps / WINDOWS);
     for (let done = 0; done < steps;) {
       const part = Math.min(window, steps - done);
-      const { lossSum } = await population.advance({ ...selection, steps: part });
-      for (let i = 0; i < particles; i++) total[i] += lossSum[i];
+      const { lossSum, lastLoss } = await population.advance({ ...selection, steps: part });
+      if (measure === 'last') losses.set(lastLoss);
+      else for (let i = 0; i < particles; i++) losses[i] += lossSum[i];
       done += part;
       onSteps?.(done);
     }
   } finally {
     await population.dispose();
   }
+  if (measure === 'mean') for (let i = 0; i < particles; i++) losses[i] /= steps;
   const mean = new Float64Array(rows);
   const standardError = new Float64Array(rows);
   for (let r = 0; r < rows; r++) {
-    const losses = total.subarray(r * workers, (r + 1) * workers).map((sum) => sum / steps);
-    const of = statistics(Array.from(losses));
+    const own = losses.subarray(r * workers, (r + 1) * workers);
+    const of = statistics(Array.from(own));
     mean[r] = of.mean;
-    standardError[r] = allFinite(losses) ? of.standardError : NaN;
+    standardError[r] = allFinite(own) ? of.standardError : NaN;
   }
-  return { mean, standardError };
+  return { mean, standardError, losses };
 }

@@ -14,6 +14,7 @@ export const STREAMS = {
   evaluation: 6,
   candidates: 7,
   repeats: 8,
+  probe: 9,
 } as const;
 export type Stream = keyof typeof STREAMS;
 

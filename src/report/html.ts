@@ -3,6 +3,8 @@ import { reportCharts } from './charts';
 import { escapeHtml, figures, formatNumber, page, table } from './page';
 import type { Measurement } from '../outer/events';
 import type { RunResult } from '../outer/result';
+import { sigmaAdvice, type SigmaProbe } from '../outer/sigma-probe';
+import { sigmaLine, sigmaTable } from './sigma';
 import { thetaAfter, thetaBefore, type ReportedTheta, type RunReport } from './run-report';
 
 /** `0.7712 ± 0.0034 (n = 5)`. */
@@ -55,6 +57,18 @@ function verdict({ before, after }: RunResult): string {
   return `${after.metric} is ${better ? 'better' : 'worse'} by ${size} (difference ± its standard error over ${after.n} starts).`;
 }
 
+/** The probe of σ, with what it says. */
+function sigmaSection(probe: SigmaProbe | undefined): string {
+  if (probe === undefined) return '';
+  const [head, ...rows] = sigmaTable(probe);
+  const advice = sigmaAdvice(probe);
+  return `<h2>The meta-loss at θ ± σ</h2>
+<p>${escapeHtml(sigmaLine(probe))}</p>
+${rows.length === 0 ? '' : table(rows, head)}
+${advice === undefined ? '' : `<p><strong>${escapeHtml(advice)}</strong></p>`}
+`;
+}
+
 /** The whole page. */
 export async function renderReport(report: RunReport): Promise<string> {
   const { result } = report;
@@ -74,7 +88,7 @@ export async function renderReport(report: RunReport): Promise<string> {
     verdict(result),
     `<h2>Before and after</h2>
 ${table(rows, ['', 'before', 'after'])}
-<h2>Pictures</h2>
+${sigmaSection(result.sigmaProbe)}<h2>Pictures</h2>
 ${figures(charts)}
 <h2>The run</h2>
 ${table(facts)}

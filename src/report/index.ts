@@ -16,6 +16,7 @@ export { renderComparison } from './comparison-page';
 export { beforeAfterRows, change, formatMeasurement, renderReport } from './html';
 export { escapeHtml, figures, formatNumber, page, table } from './page';
 export { thetaAfter, thetaBefore, type ReportedTheta, type RunReport } from './run-report';
+export { sigmaLine, sigmaTable } from './sigma';
 export {
   formatCoordinate,
   leastPoint,

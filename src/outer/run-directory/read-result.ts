@@ -15,11 +15,12 @@ export function readRunResult(path: string): RunResult {
   const history = readMetrics(path);
   const checkpoint = chooseCheckpoint(path);
   const state = checkpoint?.state;
-  const { before, after, initialDescription, description } = evaluations ?? { before: checkpoint?.before };
+  const { before, after, sigmaProbe, initialDescription, description } = evaluations ?? { before: checkpoint?.before };
   const { thetaAverage } = config as { readonly thetaAverage?: number };
   const known = {
     before,
     after,
+    sigmaProbe,
     initialDescription,
     description,
     ...(state?.average === undefined ? {} : { thetaAverage: averagedTheta(state, thetaAverage) }),

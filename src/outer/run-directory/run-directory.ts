@@ -33,6 +33,7 @@ import { canonical } from '../prepare';
 import type { OpenedEngine } from '../resolver';
 import { runSummary, type MetricsLine, type RunResult, type RunSummary } from '../result';
 import type { CompiledProblem, RunStore, SavedRun } from '../run';
+import type { SigmaProbe } from '../sigma-probe';
 import { chooseCheckpoint, goBackTo, removeLeftovers, writeCheckpoint } from './checkpoints';
 import { append, reviveNumbers, writeJson, writeWhole, written } from './files';
 import { FolderLock, isDeadAside, isLocked, LOCK } from './lock';
@@ -84,6 +85,7 @@ export interface RunEvaluations {
   readonly layout: ThetaLayout;
   readonly before?: Measurement;
   readonly after?: Measurement;
+  readonly sigmaProbe?: SigmaProbe;
   readonly initialDescription?: ThetaDescription;
   readonly description?: ThetaDescription;
   readonly wallSeconds: number;
@@ -357,6 +359,7 @@ export class RunDirectory implements RunStore {
       layout: result.layout,
       before: result.before,
       after: result.after,
+      sigmaProbe: result.sigmaProbe,
       initialDescription: result.initialDescription,
       description: result.description,
       wallSeconds: result.wallSeconds,
