@@ -61,6 +61,7 @@ export interface GradientVariant {
  */
 export class GradientOfWindows implements GradientEstimator<GradientWorkers> {
   readonly needs: readonly EngineCapability[];
+  readonly counts = 'workers';
   readonly settings: ConfigObject;
 
   /** @param given the estimator's own options, where `options` are not what the user knows */

@@ -168,6 +168,7 @@ class SearchState implements EstimatorPopulation {
  */
 export class Search implements GradientEstimator<SearchState> {
   readonly needs = ['forward'] as const;
+  readonly counts = 'candidates';
   readonly settings: ConfigObject;
 
   constructor(

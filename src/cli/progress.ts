@@ -50,6 +50,7 @@ export function progressListener(stream: ProgressStream): RunListener {
   let first = 0;
   let startedAt = 0;
   let dropped = 0;
+  let counts = '';
 
   const onData = dataProgress(stream);
 
@@ -76,7 +77,7 @@ export function progressListener(stream: ProgressStream): RunListener {
       loss: formatNumber(smoothed),
       theta: summariseTheta(event.description),
       left,
-      dropped: dropped > 0 ? ` | dropped pairs ${dropped}` : '',
+      dropped: dropped > 0 ? ` | dropped ${counts} ${dropped}` : '',
     };
     if (stream.isTTY === true) {
       bar ??= startBar(stream, iterations, record.iteration);
@@ -94,6 +95,7 @@ export function progressListener(stream: ProgressStream): RunListener {
       case 'start':
         iterations = event.iterations;
         first = event.firstIteration;
+        counts = event.counts;
         line(`problem ${event.problem}, engine ${event.engine} (${event.engineReason})`);
         return;
       case 'phase':

@@ -24,7 +24,7 @@ export interface Estimate {
   readonly sequentialSteps?: number;
   /** Unscored steps of this estimate (offsets, re-entry after a NaN). */
   readonly burnInSteps: number;
-  /** Pairs; workers, of estimators that have no pairs. */
+  /** Pairs, or what the estimator `counts` instead. */
   readonly validPairs: number;
   /** Those that were left out because a loss, or a worker's gradient, was NaN or infinite. */
   readonly droppedPairs: number;
@@ -43,6 +43,9 @@ export interface EstimatorPopulation {
   dispose(): Promise<void>;
 }
 
+/** What an estimate is a mean over, or the best of: a noun for messages. */
+export type Counted = 'pairs' | 'workers' | 'candidates';
+
 export interface GradientEstimator<P extends EstimatorPopulation = EstimatorPopulation> {
   readonly name: string;
   /**
@@ -52,6 +55,8 @@ export interface GradientEstimator<P extends EstimatorPopulation = EstimatorPopu
   readonly settings?: ConfigObject;
   /** Capabilities an engine must have. */
   readonly needs: readonly EngineCapability[];
+  /** What `validPairs` and `droppedPairs` count; absent: antithetic pairs. */
+  readonly counts?: Counted;
   /** Allocates workers; no inner step is run before the first `estimate`. Checks W, K and T against one another. */
   populate(program: UnrollProgram, seed: number): Promise<P>;
   /**

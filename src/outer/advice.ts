@@ -1,4 +1,5 @@
 /** What a run's own numbers say about its settings, in words. */
+import type { Counted } from '../contracts';
 import type { IterationRecord } from './events';
 
 export interface AdviceOptions {
@@ -7,6 +8,8 @@ export interface AdviceOptions {
    * its rise says nothing.
    */
   readonly lockstepEpisodes: boolean;
+  /** What is left out where losses are not finite. */
+  readonly counts: Counted;
 }
 
 /** Iterations that progress and noise are judged over, at the run's start and now. */
@@ -24,6 +27,13 @@ const BLOCKS = 8;
 /** And by half of what they were. */
 const RISE = 0.5;
 
+/** What makes fewer losses infinite. */
+const LESS: Readonly<Record<Counted, string>> = {
+  pairs: 'A lower outer learning rate, a smaller sigma or clip.',
+  workers: 'A lower outer learning rate, or clip.',
+  candidates: 'A smaller box: radius, or lower and upper.',
+};
+
 type Watch = (records: readonly IterationRecord[]) => string | undefined;
 
 /**
@@ -31,6 +41,7 @@ type Watch = (records: readonly IterationRecord[]) => string | undefined;
  * faults of a run that gets better, and are named only where the loss is not below what it was at the run's start.
  */
 export function createAdvisor(options: AdviceOptions): (record: IterationRecord) => string[] {
+  const { counts } = options;
   const recent: IterationRecord[] = [];
   const first: number[] = [];
   const blocks: number[] = [];
@@ -65,12 +76,12 @@ export function createAdvisor(options: AdviceOptions): (record: IterationRecord)
       const share = lost / (lost + sum(({ validPairs }) => validPairs));
       if (!(share > LOST)) return undefined;
       const exploded = diagnostic(records.slice(-LOST_SPAN), 'explodedWorkers').reduce((a, n) => a + n, 0);
-      const percent = `${String(Math.round(100 * share))} % of the workers of ${String(LOST_SPAN)} iterations were left out: `;
+      const percent = `${String(Math.round(100 * share))} % of the ${counts} of ${String(LOST_SPAN)} iterations were left out: `;
       return exploded > lost / 2
         ? percent +
             'their losses are finite, their gradients are not. A shorter window, or an evolutionary estimator such as nres, whose ' +
             'gradient does not go through the steps.'
-        : percent + 'their losses were NaN or infinite. A lower outer learning rate, a smaller sigma or clip.';
+        : `${percent}their losses were NaN or infinite. ${LESS[counts]}`;
     },
     () => {
       if (options.lockstepEpisodes || blocks.length < BLOCKS) return undefined;

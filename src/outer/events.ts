@@ -1,5 +1,5 @@
 /** What a run tells its listeners: progress bars, metrics files, checkpoints, reports. */
-import type { DataProgress, DataWatch, Estimate, ThetaDescription, ThetaLayout } from '../contracts';
+import type { Counted, DataProgress, DataWatch, Estimate, ThetaDescription, ThetaLayout } from '../contracts';
 
 /** The number that a run is judged by: mean and standard error over n fresh starts. */
 export interface Measurement {
@@ -39,6 +39,8 @@ export type RunEvent =
       readonly engine: string;
       /** Why this engine. */
       readonly engineReason: string;
+      /** What the estimator's `droppedPairs` count. */
+      readonly counts: Counted;
       readonly iterations: number;
       /** First iteration to run: 0, or where a resumed run goes on. */
       readonly firstIteration: number;

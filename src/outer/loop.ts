@@ -210,10 +210,11 @@ async function iterate(
       // θ has not moved since the last valid iteration.
       await save();
       const first = state.iteration - state.invalidStreak;
+      const { counts = 'pairs' } = estimator;
       throw new DivergenceError(
-        `no valid pair in ${String(state.invalidStreak)} outer iterations in a row: every loss, or its gradient, was NaN or infinite ` +
+        `no valid ${counts.slice(0, -1)} in ${String(state.invalidStreak)} outer iterations in a row: every loss, or its gradient, was NaN or infinite ` +
           `(iterations ${String(first)} to ${String(iteration)}, ` +
-          `${String(estimate.droppedPairs)} pairs dropped in the last). ${lastGood()} ` +
+          `${String(estimate.droppedPairs)} ${counts} dropped in the last). ${lastGood()} ` +
           'Lower the outer learning rate or sigma, or start from another θ.',
         first,
       );

@@ -1,5 +1,5 @@
 /** What a run leaves behind, in memory and as lines of metrics.jsonl. */
-import type { ThetaDescription, ThetaLayout } from '../contracts';
+import type { Counted, ThetaDescription, ThetaLayout } from '../contracts';
 import type { IterationRecord, Measurement } from './events';
 import type { SigmaProbe } from './sigma-probe';
 
@@ -67,6 +67,8 @@ export interface RunResult {
   readonly engine: string;
   readonly engineReason: string;
   readonly layout: ThetaLayout;
+  /** What `droppedPairs` of the history count; absent: pairs. */
+  readonly counts?: Counted;
   /** Absent when the result is read from a folder. */
   readonly initialTheta?: Float64Array;
   readonly initialDescription?: ThetaDescription;

@@ -2,6 +2,7 @@
 import {
   CapabilityError,
   DivergenceError,
+  type Counted,
   type GradientEstimator,
   type OuterOptimizer,
   type ThetaDescription,
@@ -67,6 +68,8 @@ export interface RunStore {
 export interface CompiledProblem {
   readonly problem: string;
   readonly layout: ThetaLayout;
+  /** What the estimator's `droppedPairs` count; absent: pairs. */
+  readonly counts?: Counted;
 }
 
 export interface RunOptions {
@@ -105,7 +108,9 @@ export async function executeRun(options: RunOptions): Promise<RunResult> {
           });
     // Where window, noise period and horizon do not fit together, the estimator says so: before anything is run or written.
     await (await plan.estimator.populate(program, settings.seed)).dispose();
-    store = options.store?.({ problem: problem.name, layout: program.theta });
+    const { counts } = plan.estimator;
+    const counted = counts === undefined ? {} : { counts };
+    store = options.store?.({ problem: problem.name, layout: program.theta, ...counted });
     return await runCompiled({ plan, opened, store, signal, program, evaluator, emit });
   } catch (error) {
     if (error instanceof DivergenceError) store?.diverged(error);
@@ -141,6 +146,7 @@ async function runCompiled(run: CompiledRun): Promise<RunResult> {
     problem: problem.name,
     engine: opened.engine.name,
     engineReason: opened.reason,
+    counts: plan.estimator.counts ?? 'pairs',
     iterations: settings.iterations,
     firstIteration: start.iteration,
     layout: program.theta,
@@ -158,6 +164,7 @@ async function runCompiled(run: CompiledRun): Promise<RunResult> {
   emit({ type: 'phase', phase: 'train' });
   const history: MetricsLine[] = [...(store?.saved?.history ?? [])];
   const advise = createAdvisor({
+    counts: plan.estimator.counts ?? 'pairs',
     lockstepEpisodes: plan.estimator.settings?.lockstep === true && Number.isFinite(problem.horizon),
   });
   const listener: RunListener = (event) => {
@@ -227,6 +234,7 @@ async function runCompiled(run: CompiledRun): Promise<RunResult> {
     engine: opened.engine.name,
     engineReason: opened.reason,
     layout: program.theta,
+    ...(plan.estimator.counts === undefined ? {} : { counts: plan.estimator.counts }),
     initialTheta: theta0,
     theta: state.theta,
     ...(state.average === undefined ? {} : { thetaAverage: judged }),

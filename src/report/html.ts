@@ -80,7 +80,7 @@ export async function renderReport(report: RunReport): Promise<string> {
     ['seed', String(report.seed)],
     ['outer iterations', String(result.iterations)],
     ['inner steps', result.innerSteps.toLocaleString('en')],
-    ['dropped pairs', String(dropped)],
+    [`dropped ${result.counts ?? 'pairs'}`, String(dropped)],
     ['wall time', `${result.wallSeconds.toFixed(1)} s`],
   ];
   return page(

@@ -166,6 +166,29 @@ set: {engine: reference, iterations: 20, pairs: 2, outerOptimizer: sgd}
   expect(failing.stdout).toMatch(row('pes'));
 });
 
+test.each([
+  ['workers', 'tbptt', ['window=10']],
+  ['candidates', 'random-search', ['iterations=30', 'estimator.radius=1e200', 'estimator.batch=1']],
+])(
+  'what is dropped are %s where an estimator has no pairs: on the way, in messages, in the report',
+  async (noun, name, own) => {
+    // As above: no finite loss from the second iteration on; of random candidates, none but the start, which is the first.
+    const sets = [`estimator=${name}`, 'outerOptimizer=sgd', 'outerOptimizer.learningRate=1e200', ...own];
+    const train = ['train', 'quadratic', '--engine', 'reference', ...sets.flatMap((set) => ['--set', set])];
+    const { code, stderr } = await here(...train, '--output', at(name));
+    expect(stderr).toMatch(new RegExp(`meta-loss .* \\| dropped ${noun} \\d+\n`));
+    const told = {
+      workers: /^error: no valid worker in 10 outer iterations in a row: .* 1 workers dropped in the last/m,
+      candidates: /^note: 9\d % of the candidates of 20 iterations were left out: .* A smaller box/m,
+    };
+    expect(stderr).toMatch(told[noun as keyof typeof told]);
+    expect(stderr).not.toContain('pair');
+    expect(code).toBe(noun === 'workers' ? 1 : 0);
+    expect((await here('report', at(name))).code).toBe(0);
+    expect(readFileSync(at(name, 'report.html'), 'utf8')).toMatch(new RegExp(`<td>dropped ${noun}</td><td>\\d+</td>`));
+  },
+);
+
 test('Ctrl-C ends a sweep after a checkpoint and says how to go on', async () => {
   writeFileSync(
     join(folder, 'stopped.yaml'),

@@ -11,7 +11,7 @@ interface Made {
 
 /** What is said of a made stream, with the iteration after which it was. */
 function said(make: (i: number) => Made, { iterations = 400, lockstepEpisodes = false } = {}): [number, string][] {
-  const advise = createAdvisor({ lockstepEpisodes });
+  const advise = createAdvisor({ lockstepEpisodes, counts: 'workers' });
   return Array.from({ length: iterations }, (_, iteration) => {
     const { meanLoss = 1, droppedPairs = 0, diagnostics = {} } = make(iteration);
     const estimate: Estimate = {

@@ -76,6 +76,11 @@ const report: RunReport = {
   result,
 };
 
+test.each(['workers', 'candidates'] as const)('dropped %s are called what they are', async (counts) => {
+  const text = await renderReport({ ...report, result: { ...result, counts } });
+  expect(text).toContain(`<td>dropped ${counts}</td><td>3</td>`);
+});
+
 describe('report.html', () => {
   let page: string;
   beforeAll(async () => {

@@ -10,7 +10,7 @@ import { readEvaluations, readMetrics, readRunConfig } from './run-directory';
  */
 export function readRunResult(path: string): RunResult {
   const config = readRunConfig(path);
-  const { problem, layout, engineReason } = config.run;
+  const { problem, layout, counts, engineReason } = config.run;
   const evaluations = readEvaluations(path);
   const history = readMetrics(path);
   const checkpoint = chooseCheckpoint(path);
@@ -30,6 +30,7 @@ export function readRunResult(path: string): RunResult {
     engine: config.engine,
     engineReason,
     layout,
+    ...(counts === undefined ? {} : { counts }),
     theta: state?.theta ?? new Float64Array(layout.size).fill(NaN),
     ...(Object.fromEntries(Object.entries(known).filter(([, value]) => value !== undefined)) as Partial<RunResult>),
     history,

@@ -22,6 +22,7 @@ import {
   RunDirectoryError,
   type ConfigObject,
   type ConfigValue,
+  type Counted,
   type DivergenceError,
   type ThetaDescription,
   type ThetaLayout,
@@ -68,6 +69,8 @@ export interface RunRecord extends RunPlace {
   /** Name of the problem. */
   readonly problem: string;
   readonly layout: ThetaLayout;
+  /** What the estimator's `droppedPairs` count; absent: pairs. */
+  readonly counts?: Counted;
   /** Absolute paths of the plugin files. */
   readonly plugins: readonly string[];
   /** True if the things of the run were made in code and not from names: only that code can resume it. */
