@@ -14,6 +14,7 @@ import { createAdvisor } from './advice';
 import { unlessCancelled } from './cancel';
 import { createEvaluator, type Evaluator } from './evaluate';
 import type { Measurement, RunEvent, RunListener } from './events';
+import { sharingDerivatives } from './gradient-samples';
 import { averagedTheta, initialState, runOuterLoop, type CheckpointSink, type LoopState } from './loop';
 import type { OpenedEngine } from './resolver';
 import { metricsLine, type MetricsLine, type RunResult } from './result';
@@ -94,7 +95,9 @@ export async function executeRun(options: RunOptions): Promise<RunResult> {
     throw new CapabilityError(opened.engine.name, missing, advice);
   }
   emit({ type: 'phase', phase: 'compile' });
-  const program = await opened.engine.compile(problem);
+  const compiled = await opened.engine.compile(problem);
+  // Workers are made twice below; what they differentiate by is compiled once.
+  const program = sharingDerivatives(compiled);
   let evaluator: Evaluator | undefined;
   let store: RunStore | undefined;
   try {
@@ -118,6 +121,7 @@ export async function executeRun(options: RunOptions): Promise<RunResult> {
   } finally {
     await evaluator?.dispose();
     await program.dispose();
+    await compiled.dispose();
   }
 }
 
