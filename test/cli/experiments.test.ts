@@ -38,7 +38,9 @@ test.each([...experimentFiles()])(
 test('the package has the files that the names stand for', () => {
   const { files } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { files: string[] };
   expect(files).toContain('experiments');
-  expect([...experimentFiles().keys()]).toEqual(expect.arrayContaining(['influence-balancing', 'lorenz', 'many-hyperparameters']));
+  expect([...experimentFiles().keys()]).toEqual(
+    expect.arrayContaining(['influence-balancing', 'lorenz', 'many-hyperparameters']),
+  );
 });
 
 test('a name is enough; the short form has a folder of its own', async () => {

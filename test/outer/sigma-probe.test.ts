@@ -196,7 +196,10 @@ describe('of a whole run', () => {
     const [a, b] = result.theta;
     const at = (x: number, y: number): number => quadraticClosedForm([a + x, b + y], 10).meanLoss;
     const { sigma } = found;
-    for (const [i, [x, y]] of [[sigma, 0], [0, sigma]].entries()) {
+    for (const [i, [x, y]] of [
+      [sigma, 0],
+      [0, sigma],
+    ].entries()) {
       expect(found.directions[i].slope.mean).toBeCloseTo((at(x, y) - at(-x, -y)) / 2, 6);
       expect(found.directions[i].bend.mean).toBeCloseTo((at(x, y) + at(-x, -y)) / 2 - at(0, 0), 6);
     }
