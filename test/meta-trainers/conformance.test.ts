@@ -43,6 +43,17 @@ const startsAtTheta: PlainProblem = {
   },
 };
 
+/** What an engine draws by (worker, episode, step): where an episode starts, and the batch that weighs a loss. */
+const drawn: PlainProblem = {
+  ...problem,
+  init: (theta, state, worker, episode) => {
+    problem.init(theta, state, worker, episode);
+    state[0] += Math.sin(3 + 5 * worker + 7 * episode);
+  },
+  step: (theta, state, t, worker, episode) =>
+    problem.step(theta, state, t, worker, episode) * (1 + 0.5 * Math.sin(1 + 11 * worker + 13 * episode + 17 * t)),
+};
+
 interface Run {
   readonly estimates: Estimate[];
   readonly population: EstimatorPopulation;
@@ -85,6 +96,7 @@ describe.each(cases)('$title', ({ row, start }) => {
     ['sound losses', problem],
     ['NaN and infinite losses', faulty],
     ['starts that depend on θ', startsAtTheta],
+    ['batches of the worker, the same for both partners', drawn],
   ])('%s: every estimate is its definition, step by step', async (_label, plain) => {
     const { estimates, offsets } = await run(row, estimator, plainProgram(plain));
     const expected = byHand({ problem: plain, row, sigma: SIGMA, seed: SEED, offsets, thetas });
