@@ -36,6 +36,8 @@ export interface UnrollEngine {
    * instruction set and mode, by name. Known once the engine is open; recorded in config.json, compared on resume.
    */
   readonly fingerprint?: Readonly<Record<string, string>>;
+  /** Whether a population may hold several runs (`PopulationRuns`), each with the bits that it has alone. */
+  readonly sharesPopulations?: boolean;
   /** Traces and compiles. Throws TraceError for a problem that cannot be traced. */
   compile(problem: UnrolledProblem): Promise<UnrollProgram>;
   /** Frees the device. */
@@ -66,8 +68,8 @@ export interface UnrollProgram {
   readonly metrics: readonly string[];
   /** Names of the outputs of `finish`, sorted; empty if the problem has none. */
   readonly finishes: readonly string[];
-  /** Particles hold no state until they are reset. `seed` is the run's seed, which keys init, batch and user draws. */
-  createPopulation(options: { readonly size: number; readonly seed: number }): Promise<Population>;
+  /** Particles hold no state until they are reset. */
+  createPopulation(options: PopulationOptions): Promise<Population>;
   /**
    * Σᵢ weights[i]·noise(keysᵢ), summed in float64 in the order given. `keys` holds two words a key; `weights.length`
    * keys. noise(key) is the standard normal vector of θ's size that `advance` perturbs with.
@@ -82,6 +84,22 @@ export interface UnrollProgram {
   dispose(): Promise<void>;
 }
 
+export interface PopulationOptions {
+  readonly size: number;
+  /** The run's seed, which keys init, batch and user draws. */
+  readonly seed: number;
+  /** Several runs in one population, on engines with `sharesPopulations`; `seed` is not looked at then. */
+  readonly runs?: PopulationRuns;
+}
+
+/** Runs of one program that share a population: particles differ in their run's seed, and in its θ and σ call by call. */
+export interface PopulationRuns {
+  /** One a run. */
+  readonly seeds: readonly number[];
+  /** The run of each particle, [size]. */
+  readonly of: Int32Array;
+}
+
 /** A program whose windows also give derivatives. */
 export interface DerivativeProgram extends Omit<
   UnrollProgram,
@@ -92,7 +110,7 @@ export interface DerivativeProgram extends Omit<
   readonly derivatives: number;
   /** Of reverse windows: what they keep, as planned. */
   readonly reverse?: ReverseMemory;
-  createPopulation(options: { readonly size: number; readonly seed: number }): Promise<DerivativePopulation>;
+  createPopulation(options: PopulationOptions): Promise<DerivativePopulation>;
 }
 
 /**
@@ -114,13 +132,15 @@ export interface ReverseMemory {
  * - `none`: θ for all.
  * - `gaussian`: particle i has θ + signs[i]·sigma·noise(keysᵢ), keys two words a particle.
  * - `explicit`: particle i has row i of `thetas` [m × θ size], row-major.
+ *
+ * In a population of several runs `theta` has a row for each, [runs × θ size], and σ is a list with a number for each.
  */
 export type Perturbation =
   | { readonly form: 'none'; readonly theta: Float64Array }
   | {
       readonly form: 'gaussian';
       readonly theta: Float64Array;
-      readonly sigma: number;
+      readonly sigma: number | Float64Array;
       readonly keys: Uint32Array;
       readonly signs: Int8Array;
     }

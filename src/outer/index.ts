@@ -46,6 +46,8 @@ export {
   type RunStore,
   type SavedRun,
 } from './run';
+export { groupsOfShape, sideBySide } from './side-by-side';
+export { SharedEngine } from './shared-engine';
 export { expandSweep, inMember, sweepSchema, type SweepMember } from './sweep';
 export {
   gridThetas,

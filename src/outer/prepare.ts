@@ -31,6 +31,12 @@ export function canonical(value: ConfigValue): string {
   );
 }
 
+/** Configurations with one key have one problem, whatever else they differ in. */
+export function problemKey({ data, problem, task, optimizer, objective, horizon, evaluation }: ResolvedConfig): string {
+  const of = { data, problem, task, optimizer, objective, horizon, particles: evaluation.particles };
+  return canonical(Object.fromEntries(Object.entries(of).filter(([, value]) => value !== undefined)) as ConfigValue);
+}
+
 /** Builds things by name; remembers what led to what, for errors and against cycles. */
 class Builder {
   constructor(
@@ -121,7 +127,8 @@ export async function prepareRun(config: ResolvedConfig, resolver: Resolver, wat
   // The cheap ones first: a mistake in them is found before data are read.
   const estimator = await builder.create('estimator', config.estimator, 'estimator');
   const outerOptimizer = await builder.create('outerOptimizer', config.outerOptimizer, 'outerOptimizer');
-  const problem = await buildProblem(config, builder);
+  const build = (): Promise<UnrolledProblem> => buildProblem(config, builder);
+  const problem = await (resolver.cachedProblem?.(problemKey(config), build) ?? build());
   checkWindows(config.estimator, problem.horizon);
   const particles = config.evaluation.particles ?? problem.evaluation?.particles;
   const filled: ResolvedConfig = {

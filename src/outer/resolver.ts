@@ -1,6 +1,14 @@
 /** What the outer loop needs from the container. `src/container.ts` implements it; nothing below knows inversify. */
 import { distance } from 'fastest-levenshtein';
-import type { Dataset, Preset, Registered, RegisteredKind, Registration, UnrollEngine } from '../contracts';
+import type {
+  Dataset,
+  Preset,
+  Registered,
+  RegisteredKind,
+  Registration,
+  UnrolledProblem,
+  UnrollEngine,
+} from '../contracts';
 import type { EngineOptions } from '../engines';
 
 /** An engine ready to compile, and why it was chosen. */
@@ -32,6 +40,8 @@ export interface Resolver {
   preset(name: string): Preset;
   /** Loads once for each key (name and options); a failed load is not kept. */
   cachedDataset(key: string, load: () => Promise<Dataset>): Promise<Dataset>;
+  /** Where runs share their problems: builds once for each key (`problemKey`). */
+  cachedProblem?(key: string, build: () => Promise<UnrolledProblem>): Promise<UnrolledProblem>;
   /** `auto` or an engine's name. @throws UnknownNameError, EngineUnavailableError */
   openEngine(name: string, options?: EngineOptions): Promise<OpenedEngine>;
 }

@@ -205,6 +205,56 @@ describe.each(ENGINES)('$name', ({ open, exact, independent, compiled }) => {
       expect(result[0][0]).not.toBe(result[0][2]);
     });
 
+    test('several runs in one population have the bits that each has alone, or are refused', async () => {
+      const sizes = [4, 6, 2];
+      const seeds = [SEED, 7, 2 ** 40 + 3];
+      const sigmas = [0.1, 0.02, 0.3];
+      const thetaOf = (run: number): Float64Array => theta.map((x) => x + 0.05 * run);
+      const of = Int32Array.from(sizes.flatMap((size, run) => Array.from({ length: size }, () => run)));
+      const runs = { seeds, of };
+      const together = programs[name].createPopulation({ size: of.length, seed: 0, runs });
+      if (engine.sharesPopulations !== true) {
+        await expect(together).rejects.toThrow(EngineError);
+        return;
+      }
+      const population = await together;
+      const firsts = sizes.map((_, run) => sizes.slice(0, run).reduce((a, b) => a + b, 0));
+      const within = (particle: number): number => particle - firsts[of[particle]];
+      /** All θ and σ for the population, one of each for a run of its own. */
+      const perturbed = (particles: Int32Array, form: 'none' | 'gaussian', run?: number): Perturbation => {
+        const thetas = run === undefined ? Float64Array.from(sizes.flatMap((_, r) => [...thetaOf(r)])) : thetaOf(run);
+        if (form === 'none') return { form, theta: thetas };
+        const sigma = run === undefined ? Float64Array.from(sigmas) : sigmas[run];
+        const key = (p: number): readonly number[] => noiseKey(seeds[of[p]], within(p) >> 1, 0, 0);
+        const keys = Uint32Array.from([...particles].flatMap((p) => [...key(p)]));
+        return { form, theta: thetas, sigma, keys, signs: Int8Array.from(particles, (p) => (within(p) % 2 ? -1 : 1)) };
+      };
+      const advance = async (on: Population, particles: Int32Array, run?: number): Promise<number[][]> => {
+        const own = particles.map((p) => (run === undefined ? p : within(p)));
+        const none = { particles: own, perturbation: perturbed(particles, 'none', run) };
+        const noisy = { particles: own, perturbation: perturbed(particles, 'gaussian', run) };
+        const starts = { workers: particles.map((p) => within(p) >> 1), episodes: particles.map((p) => within(p) % 2) };
+        await on.reset({ ...noisy, ...starts });
+        const windows = [await on.advance({ ...noisy, steps: 3 }), await on.advance({ ...none, steps: 2 })];
+        return [...windows.flatMap(numbersOf), ...Object.values(await on.finish(none)).map((values) => [...values])];
+      };
+      // Neighbours are of different runs, so that lanes of one block are.
+      const order = Int32Array.of(11, 0, 4, 1, 5, 10, 3, 9, 2, 8, 6, 7);
+      for (const particles of [Int32Array.from(of.keys()), order]) {
+        const got = await advance(population, particles);
+        for (const run of sizes.keys()) {
+          const mine = particles.filter((p) => of[p] === run);
+          const alone = await programs[name].createPopulation({ size: sizes[run], seed: seeds[run] });
+          const expected = await advance(alone, mine, run);
+          const entries = [...particles.keys()].filter((i) => of[particles[i]] === run);
+          expect(got.map((row) => entries.map((i) => row[i]))).toEqual(expected);
+        }
+      }
+      await expect(population.copy(Int32Array.of(0), Int32Array.of(5))).rejects.toThrow(EngineError);
+      const short = { size: 3, seed: 0, runs: { seeds, of: Int32Array.of(0, 3, 1) } };
+      await expect(programs[name].createPopulation(short)).rejects.toThrow('expected numbers in [0, 3), got 3');
+    });
+
     test('a reset of some starts their episode and leaves the others', async () => {
       const population = await started(programs[name], theta);
       await population.advance({ particles: ALL, perturbation: gaussian(theta), steps: 3 });

@@ -65,7 +65,10 @@ int main(void) {
   struct ol_request q;
   memset(&q, 0, sizeof q);
   const int64_t job = number();
-  q.count = number(), q.size = number(), q.steps = number(), q.seed0 = number(), q.seed1 = number();
+  q.count = number(), q.size = number(), q.steps = number();
+  uint32_t seeds[2];
+  seeds[0] = (uint32_t)number(), seeds[1] = (uint32_t)number();
+  q.seeds = (int64_t)seeds;
   q.fresh = job == 0, q.form = 2;
   const int64_t columns = q.fresh ? q.count : q.size, thetas = number(), results = number();
   int64_t tables[${tables + 1}];

@@ -67,8 +67,10 @@ export function perturbed(
   }
   out.set(p.theta);
   if (p.form === 'none' || p.signs[i] === 0) return;
+  const { sigma } = p;
+  if (typeof sigma !== 'number') fail('σ of several runs');
   const noise = noiseOf(p.keys[2 * i], p.keys[2 * i + 1]);
-  for (let k = 0; k < out.length; k++) out[k] += p.signs[i] * p.sigma * noise[k];
+  for (let k = 0; k < out.length; k++) out[k] += p.signs[i] * sigma * noise[k];
 }
 
 export class PlainPopulation implements Population {

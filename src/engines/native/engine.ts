@@ -40,6 +40,7 @@ export interface NativeOptions extends EngineOptions {
 export class NativeEngine implements GraphEngine {
   readonly name = 'native';
   readonly capabilities: ReadonlySet<EngineCapability> = new Set(['forward', 'reverse', 'tangent']);
+  readonly sharesPopulations = true;
   readonly fingerprint: Readonly<Record<string, string>>;
 
   private constructor(

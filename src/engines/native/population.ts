@@ -15,6 +15,7 @@ import {
   type DerivativePopulation,
   type DerivativeResult,
   type ParticleSelection,
+  type PopulationOptions,
   type ResetRequest,
   type WindowResult,
 } from '../../contracts';
@@ -23,7 +24,8 @@ import { sumsSize } from '../../graph/program';
 import { seedKey } from '../../random';
 import { checkSignal } from '../shared/cancel';
 import { bundleArray, checkCopy, checkReverseSteps, checkSteps, ParticleTable } from '../shared/particles';
-import { checkPerturbation } from '../shared/perturbation';
+import { checkPerturbation, sigmasOf } from '../shared/perturbation';
+import { RunTable } from '../shared/runs';
 import { Sequence } from '../shared/scheduling';
 import { ChunkedRecords, type Chunk } from './chunks';
 import { planMemory } from './memory';
@@ -83,7 +85,11 @@ interface Backup {
 }
 
 export class NativePopulation implements DerivativePopulation {
+  readonly size: number;
   private readonly table: ParticleTable;
+  private readonly runs: RunTable;
+  /** Two words a run. */
+  private readonly seeds: Uint32Array;
   private readonly sequence = new Sequence();
   private readonly columns: { readonly workers: Address; readonly episodes: Address; readonly t: Address };
   /** Of resident records. */
@@ -109,11 +115,14 @@ export class NativePopulation implements DerivativePopulation {
   /** @throws EngineError if the particles fit neither into memory nor into a file, with the numbers. */
   constructor(
     private readonly program: NativeUnrollProgram,
-    readonly size: number,
-    private readonly seed: number,
+    options: PopulationOptions,
     private readonly onDispose: () => void,
   ) {
+    const { size } = options;
+    this.size = size;
     this.table = new ParticleTable(size);
+    this.runs = new RunTable(options);
+    this.seeds = Uint32Array.from(this.runs.seeds.flatMap((seed) => seedKey(seed)));
     const { runtime, driver, limits } = program;
     const step = Math.max(driver.scratch.step, program.reverse?.bytes ?? 0);
     const scratch = { ...driver.scratch, step };
@@ -149,7 +158,7 @@ export class NativePopulation implements DerivativePopulation {
           fresh: { workers, episodes, t },
         });
       } else {
-        const native = this.request(this.place, request, 0, { workers, episodes, t });
+        const native = this.request(this.place, request, 0, { fresh: { workers, episodes, t } });
         await this.soon('reset', native, particles.length, init, this.resetPace);
       }
       for (let i = 0; i < particles.length; i++) this.table.start(particles[i], workers[i], episodes[i]);
@@ -234,6 +243,7 @@ export class NativePopulation implements DerivativePopulation {
   copy(from: Int32Array, to: Int32Array): Promise<void> {
     return this.inTurn('copy', async () => {
       checkCopy(this.table, from, to);
+      this.runs.checkCopy(from, to);
       const { runtime, driver } = this.program;
       if (this.chunks !== undefined) await this.chunks.copy(from, to);
       else {
@@ -336,9 +346,7 @@ export class NativePopulation implements DerivativePopulation {
 
   private placeAt(memory: Address, size: number): Place {
     const words = new BigInt64Array(REQUEST_FIELDS.length);
-    const [seed0, seed1] = seedKey(this.seed);
-    words[FIELD.seed0] = BigInt(seed0);
-    words[FIELD.seed1] = BigInt(seed1);
+    words[FIELD.seeds] = this.program.runtime.koffi.address(this.seeds);
     words[FIELD.size] = BigInt(size);
     words[FIELD.population] = memory;
     words[FIELD.tables] = this.program.tablesAddress;
@@ -349,12 +357,12 @@ export class NativePopulation implements DerivativePopulation {
     { words, doubles, address }: Place,
     { particles, perturbation }: Pick<ParticleSelection, 'particles' | 'perturbation'>,
     results: number,
-    fresh?: Fresh,
+    { fresh, among = particles }: { readonly fresh?: Fresh | undefined; readonly among?: Int32Array } = {},
   ): NativeRequest {
     const { koffi } = this.program.runtime;
     const { columns } = this;
     const m = particles.length;
-    checkPerturbation(perturbation, m, this.program.theta.size);
+    checkPerturbation(perturbation, m, this.program.theta.size, this.runs.count);
     // Not cleared: jobs write all of it.
     const out = this.results.take(results * m);
     const arrays: ArrayBufferView[] = [words, particles, out];
@@ -364,6 +372,9 @@ export class NativePopulation implements DerivativePopulation {
     words[FIELD.t] = fresh === undefined ? columns.t : koffi.address(fresh.t);
     words[FIELD.fresh] = fresh === undefined ? 0n : 1n;
     if (fresh !== undefined) arrays.push(fresh.workers, fresh.episodes, fresh.t);
+    const runs = this.runs.entries(among);
+    words[FIELD.runs] = runs === undefined ? 0n : koffi.address(runs.of);
+    if (runs !== undefined) arrays.push(runs.of);
     if (perturbation.form === 'explicit') {
       words[FIELD.form] = 2n;
       words[FIELD.theta] = koffi.address(perturbation.thetas);
@@ -376,8 +387,9 @@ export class NativePopulation implements DerivativePopulation {
         words[FIELD.form] = 1n;
         words[FIELD.keys] = koffi.address(perturbation.keys);
         words[FIELD.signs] = koffi.address(perturbation.signs);
-        doubles[FIELD.sigma] = perturbation.sigma;
-        arrays.push(perturbation.keys, perturbation.signs);
+        const sigmas = sigmasOf(perturbation.sigma);
+        words[FIELD.sigmas] = koffi.address(sigmas);
+        arrays.push(perturbation.keys, perturbation.signs, sigmas);
       }
     }
     words[FIELD.count] = BigInt(m);
@@ -493,18 +505,20 @@ export class NativePopulation implements DerivativePopulation {
     const { job, request, rows, scratch, steps, fresh = this.table } = call;
     const { particles, perturbation, signal } = request;
     const m = particles.length;
-    checkPerturbation(perturbation, m, this.program.theta.size);
+    checkPerturbation(perturbation, m, this.program.theta.size, this.runs.count);
     const results = new Float64Array(rows * m);
     const cancel = new Int32Array(1);
     const run = async ({ memory, size, entries, particles: local }: Chunk): Promise<void> => {
       // The table has a column for each particle, a reset for each entry.
-      const at = call.fresh === undefined ? gather(particles, entries) : entries;
+      const among = gather(particles, entries);
+      const at = call.fresh === undefined ? among : entries;
       const part = { particles: local, perturbation: perturbationOf(perturbation, entries, this.program.theta.size) };
-      const native = this.request(this.placeAt(memory, size), part, rows, {
+      const columns = {
         workers: columnOf(fresh.workers, at),
         episodes: columnOf(fresh.episodes, at),
         t: columnOf(fresh.t, at),
-      });
+      };
+      const native = this.request(this.placeAt(memory, size), part, rows, { fresh: columns, among });
       native.words[FIELD.steps] = BigInt(steps ?? 0);
       call.fill?.(native);
       const { code } = await this.run(job, native, local.length, scratch, cancel);

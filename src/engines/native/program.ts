@@ -3,6 +3,7 @@ import {
   EngineError,
   type DerivativeProgram,
   type Differentiation,
+  type PopulationOptions,
   type ThetaLayout,
   type UnrolledProblem,
   type UnrollProgram,
@@ -79,10 +80,10 @@ export class NativeUnrollProgram implements UnrollProgram {
     };
   }
 
-  createPopulation({ size, seed }: { readonly size: number; readonly seed: number }): Promise<NativePopulation> {
+  createPopulation(options: PopulationOptions): Promise<NativePopulation> {
     return Promise.resolve().then(() => {
       if (this.disposed) throw new EngineError('createPopulation: the program was disposed of.');
-      const population = new NativePopulation(this, size, seed, () => this.populations.delete(population));
+      const population = new NativePopulation(this, options, () => this.populations.delete(population));
       this.populations.add(population);
       return population;
     });

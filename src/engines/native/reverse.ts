@@ -1,5 +1,11 @@
 /** Reverse windows: what they keep, and the program that runs them. */
-import type { DerivativePopulation, DerivativeProgram, Differentiation, ReverseMemory } from '../../contracts';
+import type {
+  DerivativePopulation,
+  DerivativeProgram,
+  Differentiation,
+  PopulationOptions,
+  ReverseMemory,
+} from '../../contracts';
 import { planReverse, reverseSchedule, type ReversePlan } from '../shared/reverse-plan';
 import { machineBytes } from './memory';
 import type { Limits, NativeUnrollProgram } from './program';
@@ -86,7 +92,7 @@ export class NativeReverseProgram implements DerivativeProgram {
     this.reverse = { keeps: plan.keeps, bytes: Math.ceil(plan.bytes / program.driver.lanes), atOnce };
   }
 
-  createPopulation(options: { readonly size: number; readonly seed: number }): Promise<DerivativePopulation> {
+  createPopulation(options: PopulationOptions): Promise<DerivativePopulation> {
     return this.program.createPopulation(options);
   }
 

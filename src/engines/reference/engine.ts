@@ -12,6 +12,7 @@ import {
   type EngineCapability,
   type ParticleSelection,
   type Population,
+  type PopulationOptions,
   type ResetRequest,
   type ReverseMemory,
   type UnrolledProblem,
@@ -28,6 +29,7 @@ import { compileForwardDerivative, differentiateProgram } from '../shared/deriva
 import type { GraphEngine } from '../shared/engine';
 import { bundleArray, checkCopy, checkReverseSteps, checkSteps, ParticleTable } from '../shared/particles';
 import { combineNoise, thetaRows } from '../shared/perturbation';
+import { RunTable } from '../shared/runs';
 import { Breather, Sequence } from '../shared/scheduling';
 
 type Leaf = Float64Array | Float32Array | Int32Array | Uint8Array;
@@ -36,6 +38,7 @@ type Leaf = Float64Array | Float32Array | Int32Array | Uint8Array;
 export class ReferenceEngine implements GraphEngine {
   readonly name = 'reference';
   readonly capabilities: ReadonlySet<EngineCapability> = new Set(['forward', 'reverse', 'tangent']);
+  readonly sharesPopulations = true;
 
   async compile(problem: UnrolledProblem): Promise<UnrollProgram> {
     return this.compileTraced(traceProblem(problem));
@@ -97,8 +100,8 @@ class ReferenceProgram implements UnrollProgram {
     this.interpreters = interpretersOf(traced);
   }
 
-  createPopulation({ size, seed }: { readonly size: number; readonly seed: number }): Promise<Population> {
-    return Promise.resolve(new ReferencePopulation(this.traced, this.interpreters, size, seed));
+  createPopulation(options: PopulationOptions): Promise<Population> {
+    return Promise.resolve().then(() => new ReferencePopulation(this.traced, this.interpreters, options));
   }
 
   combine(keys: Uint32Array, weights: Float64Array): Promise<Float64Array> {
@@ -144,8 +147,10 @@ class ReferenceReverseProgram implements DerivativeProgram {
     this.reverse = { keeps: 'states', bytes: differentiation.steps * stateBytes, atOnce: 1 };
   }
 
-  createPopulation({ size, seed }: { readonly size: number; readonly seed: number }): Promise<DerivativePopulation> {
-    return Promise.resolve(new ReferencePopulation(this.traced, this.interpreters, size, seed, this.differentiation));
+  createPopulation(options: PopulationOptions): Promise<DerivativePopulation> {
+    return Promise.resolve().then(
+      () => new ReferencePopulation(this.traced, this.interpreters, options, this.differentiation),
+    );
   }
 
   dispose(): Promise<void> {
@@ -154,7 +159,9 @@ class ReferenceReverseProgram implements DerivativeProgram {
 }
 
 class ReferencePopulation implements DerivativePopulation {
+  readonly size: number;
   private readonly table: ParticleTable;
+  private readonly runs: RunTable;
   private readonly states: Leaf[][];
   private readonly sequence = new Sequence();
   private readonly breather = new Breather();
@@ -162,12 +169,13 @@ class ReferencePopulation implements DerivativePopulation {
   constructor(
     private readonly traced: TracedProblem,
     private readonly interpreters: Interpreters,
-    readonly size: number,
-    private readonly seed: number,
+    options: PopulationOptions,
     private readonly reverse?: Reverse,
   ) {
-    this.table = new ParticleTable(size);
-    this.states = Array.from({ length: size }, () => []);
+    this.size = options.size;
+    this.table = new ParticleTable(this.size);
+    this.runs = new RunTable(options);
+    this.states = Array.from({ length: this.size }, () => []);
   }
 
   reset(request: ResetRequest): Promise<void> {
@@ -178,7 +186,7 @@ class ReferencePopulation implements DerivativePopulation {
       const fresh: Leaf[][] = [];
       for (let i = 0; i < particles.length; i++) {
         checkSignal(request.signal, 'reset', `after ${i} of ${particles.length} particles`);
-        const context = stepContext(this.seed, workers[i], episodes[i], 0);
+        const context = stepContext(this.runs.seedOf(particles[i]), workers[i], episodes[i], 0);
         fresh.push(this.interpreters.init.run(thetas[i], context));
         await this.breather.breathe();
       }
@@ -278,7 +286,7 @@ class ReferencePopulation implements DerivativePopulation {
     const { start: fromStart } = this.interpreters;
     if (start === true && fromStart !== undefined) {
       const { workers, episodes } = this.table;
-      const context = stepContext(this.seed, workers[particle], episodes[particle], 0);
+      const context = stepContext(this.runs.seedOf(particle), workers[particle], episodes[particle], 0);
       collect(fromStart.run([...theta, ...cotangents], context));
     }
     return gradient;
@@ -287,6 +295,7 @@ class ReferencePopulation implements DerivativePopulation {
   copy(from: Int32Array, to: Int32Array): Promise<void> {
     return this.sequence.run(() => {
       checkCopy(this.table, from, to);
+      this.runs.checkCopy(from, to);
       from.forEach((source, i) => {
         this.states[to[i]] = this.states[source];
         this.table.copy(source, to[i]);
@@ -365,7 +374,7 @@ class ReferencePopulation implements DerivativePopulation {
   /** θ of each particle of a request, split into leaves. */
   private thetas({ particles, perturbation }: ParticleSelection): Float64Array[][] {
     const { size, leaves } = this.traced.theta;
-    const rows = thetaRows(perturbation, particles.length, size);
+    const rows = thetaRows(perturbation, particles.length, size, this.runs.entries(particles));
     return Array.from(particles, (_, i) =>
       leaves.map(({ offset, size: length }) => rows.subarray(i * size + offset, i * size + offset + length)),
     );
@@ -382,7 +391,7 @@ class ReferencePopulation implements DerivativePopulation {
   ): Leaf[] {
     const { workers, episodes } = this.table;
     const t = this.table.t[particle] + ahead;
-    const context = stepContext(this.seed, workers[particle], episodes[particle], t);
+    const context = stepContext(this.runs.seedOf(particle), workers[particle], episodes[particle], t);
     return interpreter.run([...theta, ...state, Int32Array.of(t), ...more], context);
   }
 }

@@ -10,6 +10,7 @@ import {
   type ParticleSelection,
   type Perturbation,
   type Population,
+  type PopulationOptions,
   type ResetRequest,
   type UnrollProgram,
   type WindowResult,
@@ -20,6 +21,7 @@ import { traceProblem } from '../../graph/trace';
 import type { GraphEngine } from './engine';
 import { checkSteps } from './particles';
 import { thetaRows } from './perturbation';
+import { RunTable } from './runs';
 
 type ForwardMode = Exclude<Differentiation, { readonly mode: 'reverse' }>;
 
@@ -84,10 +86,10 @@ class ForwardDerivativeProgram implements DerivativeProgram {
     this.finishes = traced.finishes;
   }
 
-  async createPopulation(options: { readonly size: number; readonly seed: number }): Promise<DerivativePopulation> {
+  async createPopulation(options: PopulationOptions): Promise<DerivativePopulation> {
     const population = await this.inner.createPopulation(options);
     const directions = this.differentiation.mode === 'tangent' ? this.differentiation.directions : 0;
-    return new ForwardDerivativePopulation(population, this.theta.size, directions);
+    return new ForwardDerivativePopulation(population, this.theta.size, directions, new RunTable(options));
   }
 
   dispose(): Promise<void> {
@@ -105,6 +107,7 @@ class ForwardDerivativePopulation implements DerivativePopulation {
     private readonly thetaSize: number,
     /** 0: θ is as it was. */
     private readonly directions: number,
+    private readonly runs: RunTable,
   ) {}
 
   get size(): number {
@@ -163,7 +166,7 @@ class ForwardDerivativePopulation implements DerivativePopulation {
         `${call}, directions: expected ${m * width} numbers (particles × directions × θ), got ${directions?.length ?? 'none'}.`,
       );
     }
-    const thetas = thetaRows(perturbation, m, this.thetaSize);
+    const thetas = thetaRows(perturbation, m, this.thetaSize, this.runs.entries(particles));
     const rows = new Float64Array(m * (this.thetaSize + width));
     for (let i = 0; i < m; i++) {
       const at = i * (this.thetaSize + width);

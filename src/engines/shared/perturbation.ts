@@ -1,6 +1,7 @@
 /** The θ that each particle runs with, and the weighted sums of the same noise (conventions.md, "Particles and noise"). */
 import { EngineError, type Perturbation } from '../../contracts';
 import { fillNormals, type Key } from '../../random';
+import type { EntryRuns } from './runs';
 import { PairMap } from './pair-map';
 
 function expectLength(what: string, length: number, expected: number): void {
@@ -26,16 +27,25 @@ function keyAt(keys: Uint32Array, i: number): Key {
   return [keys[2 * i], keys[2 * i + 1]];
 }
 
-/** @throws EngineError if an array of the perturbation has another length. */
-export function checkPerturbation(perturbation: Perturbation, m: number, dim: number): void {
+/**
+ * @param runs whose θ and σ it has
+ * @throws EngineError if an array of the perturbation has another length.
+ */
+export function checkPerturbation(perturbation: Perturbation, m: number, dim: number, runs = 1): void {
   if (perturbation.form === 'explicit') {
     expectLength('explicit perturbation, thetas', perturbation.thetas.length, m * dim);
     return;
   }
-  expectLength(`${perturbation.form} perturbation, theta`, perturbation.theta.length, dim);
+  expectLength(`${perturbation.form} perturbation, theta`, perturbation.theta.length, runs * dim);
   if (perturbation.form === 'none') return;
   expectLength('gaussian perturbation, keys', perturbation.keys.length, 2 * m);
   expectLength('gaussian perturbation, signs', perturbation.signs.length, m);
+  expectLength('gaussian perturbation, sigma', sigmasOf(perturbation.sigma).length, runs);
+}
+
+/** σ of each run. */
+export function sigmasOf(sigma: number | Float64Array): Float64Array {
+  return typeof sigma === 'number' ? Float64Array.of(sigma) : sigma;
 }
 
 /** @throws EngineError unless there is a key of two words for each weight. */
@@ -46,22 +56,25 @@ export function checkCombination(keys: Uint32Array, weights: Float64Array): void
 /**
  * θ of each of `m` particles, [m × dim] row-major in float64. Antithetic partners have equal keys; their noise is drawn
  * once.
+ * @param runs of the particles, where there are several
  * @throws EngineError if an array of the perturbation has another length.
  */
-export function thetaRows(perturbation: Perturbation, m: number, dim: number): Float64Array {
-  checkPerturbation(perturbation, m, dim);
+export function thetaRows(perturbation: Perturbation, m: number, dim: number, runs?: EntryRuns): Float64Array {
+  checkPerturbation(perturbation, m, dim, runs?.count);
   if (perturbation.form === 'explicit') return perturbation.thetas;
   const { theta } = perturbation;
   const rows = new Float64Array(m * dim);
-  for (let i = 0; i < m; i++) rows.set(theta, i * dim);
+  const run = (i: number): number => runs?.of[i] ?? 0;
+  for (let i = 0; i < m; i++) rows.set(theta.subarray(run(i) * dim, (run(i) + 1) * dim), i * dim);
   if (perturbation.form === 'none') return rows;
 
-  const { keys, signs, sigma } = perturbation;
+  const { keys, signs } = perturbation;
+  const sigmas = sigmasOf(perturbation.sigma);
   const noise = new Float64Array(dim);
   for (const group of groupKeys(keys)) {
     fillNormals(keyAt(keys, group[0]), noise);
     for (const i of group) {
-      const scale = signs[i] * sigma;
+      const scale = signs[i] * sigmas[run(i)];
       for (let j = 0; j < dim; j++) rows[i * dim + j] += scale * noise[j];
     }
   }

@@ -3,6 +3,7 @@ import {
   type DerivativeProgram,
   type Differentiation,
   type Population,
+  type PopulationOptions,
   type UnrolledProblem,
   type UnrollProgram,
   type ThetaLayout,
@@ -13,6 +14,7 @@ import { stateSize, type TracedProblem } from '../../graph/program';
 import { differentiateProgram } from '../shared/derivative';
 import type { GraphEngine } from '../shared/engine';
 import { combineNoise } from '../shared/perturbation';
+import { refuseRuns } from '../shared/runs';
 import { Sequence } from '../shared/scheduling';
 import type { Device } from './device';
 import { backendForms } from './forms';
@@ -95,8 +97,11 @@ export class TfjsProgram implements UnrollProgram {
     return plan;
   }
 
-  createPopulation({ size, seed }: { readonly size: number; readonly seed: number }): Promise<Population> {
-    return Promise.resolve(new TfjsPopulation(this, size, seed));
+  createPopulation(options: PopulationOptions): Promise<Population> {
+    return Promise.resolve().then(() => {
+      refuseRuns(this.engine, options);
+      return new TfjsPopulation(this, options.size, options.seed);
+    });
   }
 
   combine(keys: Uint32Array, weights: Float64Array): Promise<Float64Array> {

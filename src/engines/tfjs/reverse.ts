@@ -5,6 +5,7 @@ import {
   type DerivativeProgram,
   type DerivativeResult,
   type Differentiation,
+  type PopulationOptions,
   type ReverseMemory,
   type ThetaLayout,
   type UnrolledProblem,
@@ -14,6 +15,7 @@ import { sizeOf } from '../../graph/ir';
 import { checkSignal } from '../shared/cancel';
 import { checkReverseSteps } from '../shared/particles';
 import type { Drawer } from '../shared/draws';
+import { refuseRuns } from '../shared/runs';
 import { planReverse, reverseSchedule, type ReverseDemand, type ReversePlan } from '../shared/reverse-plan';
 import type { DataId } from './device';
 import { TfjsPopulation, type Members, type Ran, type WindowRequest } from './population';
@@ -111,12 +113,14 @@ export class TfjsReverseProgram implements DerivativeProgram {
     ({ plan: this.plan, memory: this.reverse } = planMemory(inner, floats, differentiation.steps, limit));
   }
 
-  createPopulation({ size, seed }: { readonly size: number; readonly seed: number }): Promise<DerivativePopulation> {
+  createPopulation(options: PopulationOptions): Promise<DerivativePopulation> {
     const { inner, floats, differentiation, plan } = this;
+    const { size, seed } = options;
     const window = { floats, differentiation, plan };
-    return Promise.resolve().then(
-      () => new TfjsReversePopulation(inner, { size, seed, atOnce: this.reverse.atOnce }, window),
-    );
+    return Promise.resolve().then(() => {
+      refuseRuns(this.engine, options);
+      return new TfjsReversePopulation(inner, { size, seed, atOnce: this.reverse.atOnce }, window);
+    });
   }
 
   dispose(): Promise<void> {

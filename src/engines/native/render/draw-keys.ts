@@ -29,7 +29,7 @@ export class Keys {
       this.streams.set(stream, name);
       this.once.push(
         `uint32_t ${name}[2];`,
-        `ol_episode_key((uint32_t)q->seed0, (uint32_t)q->seed1, ${STREAMS[stream]}u, (uint32_t)worker, (uint32_t)episode, ${name});`,
+        `ol_episode_key(seed[0], seed[1], ${STREAMS[stream]}u, (uint32_t)worker, (uint32_t)episode, ${name});`,
       );
     }
     return name;

@@ -194,8 +194,9 @@ ${guard ? `static int ${name}_inner(void *context, int64_t i, char *memory, char
   const int64_t particle = OL_AT(const int32_t, q->particles)[i];
   const int64_t at = q->fresh ? i : particle;
   const int32_t worker = OL_AT(const int32_t, q->workers)[at], episode = OL_AT(const int32_t, q->episodes)[at];
+  const uint32_t *const seed = OL_AT(const uint32_t, q->seeds) + 2 * ol_run(q, i);
   ${record}
-  (void)window, (void)scratch, (void)result, (void)tables, (void)worker, (void)episode, (void)state;
+  (void)window, (void)scratch, (void)result, (void)tables, (void)worker, (void)episode, (void)seed, (void)state;
   *t = OL_AT(const int32_t, q->t)[at];
 ${
   writes

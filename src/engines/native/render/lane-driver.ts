@@ -102,14 +102,19 @@ static void ol_theta_gaussian(const struct ol_request *q, int64_t first, int64_t
   enum { MOST = OL_GROUP * OL_BLOCK + OL_LANES };
   uint32_t words[2 * MOST], keys[2][MOST];
   double scale[MOST];
+  int64_t row[MOST];
   const int64_t lanes = some * OL_BLOCK, padded = (lanes + 2 * OL_LANES - 1) / (2 * OL_LANES) * (2 * OL_LANES);
   const int64_t known = q->count - first < lanes ? q->count - first : lanes;
   memcpy(words, OL_AT(const uint32_t, q->keys) + 2 * first, 8 * (size_t)known);
-  for (int64_t l = 0; l < known; l++) scale[l] = (double)OL_AT(const int8_t, q->signs)[first + l] * q->sigma;
+  for (int64_t l = 0; l < known; l++) {
+    const int64_t run = ol_run(q, first + l);
+    scale[l] = (double)OL_AT(const int8_t, q->signs)[first + l] * OL_AT(const double, q->sigmas)[run];
+    row[l] = run * OL_THETA;
+  }
   /* Unused lanes repeat the last particle. */
   for (int64_t l = known; l < padded; l++) {
     words[2 * l] = words[2 * known - 2], words[2 * l + 1] = words[2 * known - 1];
-    scale[l] = scale[known - 1];
+    scale[l] = scale[known - 1], row[l] = row[known - 1];
   }
   uint32_t differ = 0;
   for (int64_t l = 0; l < padded; l += 2)
@@ -134,11 +139,13 @@ static void ol_theta_gaussian(const struct ol_request *q, int64_t first, int64_t
       }
     }
     for (int64_t n = 0; n < 2 && j + n < OL_THETA; n++) {
-      const double base = OL_AT(const double, q->theta)[j + n];
+      const double *const theta = OL_AT(const double, q->theta) + j + n;
+      ol_wide base = theta[0] - (ol_wide){0};
       for (int64_t block = 0; block < some; block++) {
         float *to = out + (block * OL_THETA + j + n) * OL_BLOCK;
         for (int64_t l = 0; l < OL_BLOCK; l += OL_LANES / 2) {
           const int64_t from = block * OL_BLOCK + l;
+          for (int64_t w = 0; q->runs && w < OL_LANES / 2; w++) base[w] = theta[row[from + w]];
           const ol_wide sum = base + *(const ol_memwide *)(scale + from) * ol_widened(noise[n] + from);
           *(ol_memhalf *)(to + l) = __builtin_convertvector(sum, ol_half);
         }
@@ -160,8 +167,11 @@ static void ol_theta_lanes(const struct ol_request *q, int64_t first, int64_t so
       const double *from = theta + (entry < q->count ? entry : q->count - 1) * OL_THETA;
       for (int64_t j = 0; j < OL_THETA; j++) out[j * OL_BLOCK + l] = (float)from[j];
     }
-    for (int64_t j = 0; q->form == 0 && j < OL_THETA; j++)
-      for (int64_t l = 0; l < OL_BLOCK; l++) out[j * OL_BLOCK + l] = (float)theta[j];
+    for (int64_t l = 0; q->form == 0 && l < OL_BLOCK; l++) {
+      const int64_t entry = first + block * OL_BLOCK + l;
+      const double *from = theta + ol_run(q, entry < q->count ? entry : q->count - 1) * OL_THETA;
+      for (int64_t j = 0; j < OL_THETA; j++) out[j * OL_BLOCK + l] = (float)from[j];
+    }
   }
 }
 static void ol_phases(const struct ol_request *q, struct ol_entries e, int32_t *out) {
@@ -177,7 +187,8 @@ static void ol_phases(const struct ol_request *q, struct ol_entries e, int32_t *
 }
 /* episodeKey of one stream for all lanes, [2 × lanes]. */
 static void __attribute__((unused)) ol_lane_keys(const struct ol_request *q, struct ol_entries e, uint32_t stream, int32_t *out) {
-  uint32_t base[2] = {(uint32_t)q->seed0, (uint32_t)q->seed1};
+  uint32_t base[2];
+  memcpy(base, OL_AT(const uint32_t, q->seeds), sizeof base);
   ol_fold(base, stream);
   const olu word = ol_splat_u(0x9e3779b9u);
   for (int64_t first = 0; first < OL_BLOCK; first += OL_LANES) {
@@ -187,6 +198,10 @@ static void __attribute__((unused)) ol_lane_keys(const struct ol_request *q, str
       const int64_t at = q->fresh ? entry : OL_AT(const int32_t, q->particles)[entry];
       worker[l] = (uint32_t)OL_AT(const int32_t, q->workers)[at];
       episode[l] = (uint32_t)OL_AT(const int32_t, q->episodes)[at];
+      if (!q->runs) continue;
+      memcpy(base, OL_AT(const uint32_t, q->seeds) + 2 * ol_run(q, entry), sizeof base);
+      ol_fold(base, stream);
+      k0[l] = base[0], k1[l] = base[1];
     }
     ol_threefry(k0, k1, worker, word, &a, &b);
     ol_threefry(a, b, episode, word, &k0, &k1);

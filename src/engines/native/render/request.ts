@@ -20,16 +20,18 @@ export const REQUEST_FIELDS = [
   'fresh',
   /** 0 none, 1 gaussian, 2 explicit. */
   'form',
-  /** double [θ], or [count × θ] if explicit. */
+  /** double [runs × θ], or [count × θ] if explicit. */
   'theta',
   /** uint32 [count × 2]. */
   'keys',
   /** int8. */
   'signs',
-  'sigma',
-  /** Words of the run's seed. */
-  'seed0',
-  'seed1',
+  /** double [runs]. */
+  'sigmas',
+  /** int32: the run of each entry; 0 if there is one run only. */
+  'runs',
+  /** uint32 [runs × 2]. */
+  'seeds',
   'count',
   /** Particles of the population. */
   'size',
@@ -57,7 +59,7 @@ export const REQUEST_FIELDS = [
   /** Not 0: the gradient goes on through `init`. */
   'start',
 ] as const;
-const DOUBLES: readonly string[] = ['sigma', 'lastWeight', 'weight'];
+const DOUBLES: readonly string[] = ['lastWeight', 'weight'];
 export type RequestField = (typeof REQUEST_FIELDS)[number];
 
 /** How a schedule names the operations of `ReverseInstruction`; `counted` adds losses up. */
@@ -107,12 +109,18 @@ static int ol_stopped(const struct ol_request *q) {
   return q->cancel != 0 && __atomic_load_n(OL_AT(int32_t, q->cancel), __ATOMIC_RELAXED) != 0;
 }
 
+/* Run of entry i. */
+static int64_t ol_run(const struct ol_request *q, int64_t i) {
+  return q->runs ? OL_AT(const int32_t, q->runs)[i] : 0;
+}
+
 /* θ of entry i, rounded to float32. */
 static void ol_theta(const struct ol_request *q, int64_t i, int64_t size, float *out) {
-  const double *theta = OL_AT(const double, q->theta) + (q->form == 2 ? i * size : 0);
+  const double *theta = OL_AT(const double, q->theta) + (q->form == 2 ? i : ol_run(q, i)) * size;
   if (q->form == 1) {
     const uint32_t *key = OL_AT(const uint32_t, q->keys) + 2 * i;
-    ol_perturb(out, theta, (double)OL_AT(const int8_t, q->signs)[i] * q->sigma, key, size);
+    const double sigma = OL_AT(const double, q->sigmas)[ol_run(q, i)];
+    ol_perturb(out, theta, (double)OL_AT(const int8_t, q->signs)[i] * sigma, key, size);
   } else {
     for (int64_t j = 0; j < size; j++) out[j] = (float)theta[j];
   }

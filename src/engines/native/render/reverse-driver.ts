@@ -69,6 +69,7 @@ struct ol_frame {
   char *memory, *theta, *state, *next, *tape, *cotangent, *scratch, *result;
   int32_t *t;
   int32_t worker, episode;
+  const uint32_t *seed;
 };
 ${texts.join('\n')}
 static int ol_reverse_with(const struct ol_request *q, int64_t i, char *memory, const int64_t *tables) {
@@ -82,7 +83,7 @@ static int ol_reverse_with(const struct ol_request *q, int64_t i, char *memory, 
     .q = q, .tables = tables, .memory = memory, .theta = memory + ${arenas.theta}, .state = own,
     .cotangent = memory + ${arenas.cotangent}, .scratch = memory + ${arenas.scratch}, .result = memory + ${arenas.result},
     .t = (int32_t *)(memory + ${arenas.t}), .worker = OL_AT(const int32_t, q->workers)[at],
-    .episode = OL_AT(const int32_t, q->episodes)[at],
+    .episode = OL_AT(const int32_t, q->episodes)[at], .seed = OL_AT(const uint32_t, q->seeds) + 2 * ol_run(q, i),
   };
   const int32_t begin = OL_AT(const int32_t, q->t)[at];
   if (q->backup) {
@@ -185,8 +186,9 @@ static void ol_reverse_${name}${suffix}(const struct ol_frame *f) {
   char *const cotangent = f->cotangent, *const scratch = f->scratch, *const result = f->result;
   int32_t *const t = f->t;
   const int32_t worker = f->worker, episode = f->episode;
+  const uint32_t *const seed = f->seed;
   (void)q, (void)tables, (void)memory, (void)window, (void)theta, (void)state, (void)next, (void)tape, (void)cotangent;
-  (void)scratch, (void)result, (void)t, (void)worker, (void)episode;
+  (void)scratch, (void)result, (void)t, (void)worker, (void)episode, (void)seed;
 ${indent([...keys.once, ...keys.perStep, ...lines], 2)}
 }`;
   };
