@@ -8,10 +8,10 @@ function plain(_key: string, value: unknown): unknown {
   return value;
 }
 
-/** Iterations are printed as lines of metrics.jsonl, with `type`. */
-export function jsonListener(stream: { write(text: string): unknown }): RunListener {
+/** Iterations are printed as lines of metrics.jsonl, with `type`. @param more stands in every line */
+export function jsonListener(stream: { write(text: string): unknown }, more: object = {}): RunListener {
   return (event: RunEvent) => {
     const line = event.type === 'iteration' ? { type: event.type, ...metricsLine(event.record) } : event;
-    stream.write(`${JSON.stringify(line, plain)}\n`);
+    stream.write(`${JSON.stringify({ ...line, ...more }, plain)}\n`);
   };
 }

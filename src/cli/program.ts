@@ -118,6 +118,7 @@ function build(terminal: Terminal, run: (action: Action) => void): Command {
     .option('--output <dir>', "folder of the sweep (default: runs/ and the file's name)")
     .option('--dry-run', 'check all runs and list them; run and write nothing')
     .option('--allow-different-machine', 'go on with cut runs although versions, CPU or engine differ')
+    .option('--separate', 'each run in a population of its own, one after another; times are those of each then')
     .option('--quiet', 'print nothing but where the results are')
     .action((file: string, options: SweepOptions) => run(() => sweep(file, options, terminal)));
 

@@ -9,11 +9,13 @@ import { SharedEngine } from './shared-engine';
 /** Most runs in one population: what goes wrong in one machine's death is theirs together. */
 const MOST_RUNS = 16;
 
+/** Options of an estimator that leave its windows as they are. */
+const FREE: readonly string[] = ['sigma', 'shaping', 'clip'];
+
 /** What runs must agree in for their windows to be the same calls: all but seeds, rates, σ and how long they go on. */
 function shapeOf(config: ResolvedConfig): string {
-  const { sigma: _, shaping: _s, clip: _c, ...estimator } = config.estimator as Record<string, never>;
-  const { engine } = config;
-  return canonical({ engine, estimator, problem: problemKey(config) });
+  const estimator = Object.entries(config.estimator).filter(([key]) => !FREE.includes(key));
+  return canonical({ engine: config.engine, estimator: Object.fromEntries(estimator), problem: problemKey(config) });
 }
 
 /** Groups of runs whose shapes agree, in the order of their first members. */

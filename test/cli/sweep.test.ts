@@ -49,7 +49,7 @@ set: {engine: reference, iterations: ${String(iterations)}, pairs: 4, checkpoint
 `,
   );
   const cut = 'quadratic--nres--seed=1';
-  const child = sources.start(CLI, ['sweep', 'killed.yaml'], { cwd: folder });
+  const child = sources.start(CLI, ['sweep', 'killed.yaml', '--separate'], { cwd: folder });
   const timer = setInterval(() => {
     if (lineCount(join('runs', 'killed', cut, 'metrics.jsonl')) >= 5) child.kill('SIGKILL');
   }, 5);
@@ -67,6 +67,9 @@ set: {engine: reference, iterations: ${String(iterations)}, pairs: 4, checkpoint
   const again = await here('sweep', at('killed.yaml'), '--output', at('runs', 'killed'));
   expect(again.stderr).toContain(
     '[1/4] quadratic--nres--seed=0: done already\n[2/4] quadratic--nres--seed=1: going on',
+  );
+  expect(again.stderr).toContain(
+    '[3/4] quadratic--pes--seed=0\n[4/4] quadratic--pes--seed=1\nthese 2 runs share a population',
   );
   expect(again.code).toBe(0);
   // Seconds are in it: it was not run again.
@@ -204,7 +207,10 @@ test('Ctrl-C ends a sweep after a checkpoint and says how to go on', async () =>
   const stopped = await finished(child);
   expect(stopped.code).toBe(130);
   expect(stopped.stderr).toContain('go on with: outerloop sweep stopped.yaml --output stopped\n');
-  expect(readdirSync(join(folder, 'stopped')).sort()).toEqual(['quadratic--nres--seed=0', 'sweep.json']);
+  expect(readdirSync(join(folder, 'stopped')).sort()).toEqual([
+    ...[0, 1, 2].map((seed) => `quadratic--nres--seed=${seed}`),
+    'sweep.json',
+  ]);
 });
 
 test.each<[string, () => string[], string]>([

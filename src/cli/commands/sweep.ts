@@ -1,6 +1,15 @@
 import { basename, dirname, extname, join, resolve } from 'node:path';
 import { DivergenceError, OuterloopError, type ConfigObject } from '../../contracts';
-import { expandSweep, inMember, parseOverride, prepareRun, type Override, type Resolver } from '../../outer';
+import {
+  expandSweep,
+  groupsOfShape,
+  inMember,
+  parseOverride,
+  prepareRun,
+  sideBySide,
+  type Override,
+  type Resolver,
+} from '../../outer';
 import {
   openSweep,
   placeMembers,
@@ -13,6 +22,7 @@ import {
 import { compareRuns, objectiveKey } from '../../report';
 import { EXIT } from '../exit-codes';
 import { sweepFile } from '../experiments';
+import { jsonListener } from '../json';
 import { quoted, shown, writeReport } from '../outcome';
 import {
   engineLimits,
@@ -32,6 +42,7 @@ export interface SweepOptions extends CommonOptions, LimitOptions {
   readonly quick?: boolean;
   readonly dryRun?: boolean;
   readonly allowDifferentMachine?: boolean;
+  readonly separate?: boolean;
 }
 
 interface Failure {
@@ -94,10 +105,14 @@ async function checkParts(placed: readonly PlacedMember[], resolver: Resolver): 
 }
 
 /** Runs or resumes one member. Returns whether it was interrupted. */
-async function runMember(one: PlacedMember, shared: Shared, signal: AbortSignal): Promise<boolean> {
-  const { resolver, plugins, options, terminal } = shared;
+async function runMember(
+  one: PlacedMember,
+  shared: Shared,
+  signal: AbortSignal,
+  listeners = listenersFor(shared.options, shared.terminal),
+): Promise<boolean> {
+  const { resolver, plugins, options } = shared;
   const limits = engineLimits(options);
-  const listeners = listenersFor(options, terminal);
   const { allowDifferentMachine } = options;
   const result =
     one.state === 'new'
@@ -117,38 +132,92 @@ function tellDivergence({ folder }: PlacedMember, error: DivergenceError, { opti
   }
 }
 
-/** Runs what is left, one after another. A run that fails is told, and the next one starts. */
-async function runAll(
+/** Says which run comes now, and how far it is. */
+function tellMember(one: PlacedMember, placed: readonly PlacedMember[], { options, terminal }: Shared): void {
+  if (options.json === true) {
+    terminal.out.write(`${JSON.stringify({ type: 'run', folder: one.folder, state: one.state })}\n`);
+  } else if (options.quiet !== true) {
+    const over = one.state === 'done' ? ': done already' : ': diverged already';
+    const again = isOver(one) ? over : one.state === 'new' ? '' : ': going on';
+    terminal.err.write(`[${placed.indexOf(one) + 1}/${placed.length}] ${one.folder}${again}\n`);
+  }
+}
+
+/**
+ * What went wrong with a member, unless it is a divergence that the sweep expects.
+ * @param among others that went on at the same time
+ */
+function failureOf(one: PlacedMember, error: unknown, shared: Shared, among = false): Failure[] {
+  const { options, terminal } = shared;
+  if (error instanceof DivergenceError && one.member.mayDiverge) {
+    tellDivergence(one, error, shared);
+    return [];
+  }
+  const known = error instanceof OuterloopError;
+  const message = `${known ? '' : 'internal: '}${error instanceof Error ? error.message : String(error)}`;
+  if (options.json === true) {
+    terminal.out.write(`${JSON.stringify({ type: 'failure', folder: one.folder, message })}\n`);
+  } else terminal.err.write(`failed: ${among ? `${one.folder}: ` : ''}${message}\n`);
+  return [{ folder: one.folder, message }];
+}
+
+interface Ended {
+  readonly failures: readonly Failure[];
+  readonly interrupted: boolean;
+}
+
+/** Runs members of one shape: side by side, where the engine can keep them in one population. */
+async function runGroup(
+  group: readonly PlacedMember[],
   placed: readonly PlacedMember[],
   shared: Shared,
   signal: AbortSignal,
-): Promise<{ readonly failures: readonly Failure[]; readonly interrupted: boolean }> {
-  const { options, terminal } = shared;
+): Promise<Ended> {
+  const { options, terminal, resolver } = shared;
   const failures: Failure[] = [];
-  for (const [i, one] of placed.entries()) {
-    if (signal.aborted) return { failures, interrupted: true };
-    if (options.json === true) {
-      terminal.out.write(`${JSON.stringify({ type: 'run', folder: one.folder, state: one.state })}\n`);
-    } else if (options.quiet !== true) {
-      const over = one.state === 'done' ? ': done already' : ': diverged already';
-      const again = isOver(one) ? over : one.state === 'new' ? '' : ': going on';
-      terminal.err.write(`[${i + 1}/${placed.length}] ${one.folder}${again}\n`);
-    }
-    if (isOver(one)) continue;
-    try {
-      if (await runMember(one, shared, signal)) return { failures, interrupted: true };
-    } catch (error) {
-      if (error instanceof DivergenceError && one.member.mayDiverge) {
-        tellDivergence(one, error, shared);
-        continue;
+  const opened =
+    group.length === 1 || options.separate === true
+      ? undefined
+      : await resolver.openEngine(group[0].member.config.engine, engineLimits(options));
+  if (opened?.engine.sharesPopulations !== true) {
+    await opened?.engine.dispose();
+    for (const one of group) {
+      if (signal.aborted) return { failures, interrupted: true };
+      tellMember(one, placed, shared);
+      try {
+        if (await runMember(one, shared, signal)) return { failures, interrupted: true };
+      } catch (error) {
+        failures.push(...failureOf(one, error, shared));
       }
-      const known = error instanceof OuterloopError;
-      const message = `${known ? '' : 'internal: '}${error instanceof Error ? error.message : String(error)}`;
-      failures.push({ folder: one.folder, message });
-      if (options.json === true) {
-        terminal.out.write(`${JSON.stringify({ type: 'failure', folder: one.folder, message })}\n`);
-      } else terminal.err.write(`failed: ${message}\n`);
     }
+    return { failures, interrupted: false };
+  }
+  for (const one of group) tellMember(one, placed, shared);
+  if (options.json !== true && options.quiet !== true) {
+    terminal.err.write(`these ${group.length} runs share a population; below, the first of them\n`);
+  }
+  const ends = await sideBySide(group, resolver, opened, (one, sharing) => {
+    const { folder } = one;
+    const listeners =
+      options.json === true ? [jsonListener(terminal.out, { folder })] : one === group[0] ? undefined : [];
+    return runMember(one, { ...shared, resolver: sharing }, signal, listeners);
+  });
+  ends.forEach((end, i) => {
+    if (end.status === 'rejected') failures.push(...failureOf(group[i], end.reason, shared, true));
+  });
+  return { failures, interrupted: ends.some((end) => end.status === 'fulfilled' && end.value) };
+}
+
+/** Runs what is left, shape by shape. A run that fails is told, and the others go on. */
+async function runAll(placed: readonly PlacedMember[], shared: Shared, signal: AbortSignal): Promise<Ended> {
+  const failures: Failure[] = [];
+  for (const one of placed) if (isOver(one)) tellMember(one, placed, shared);
+  const left = placed.filter((one) => !isOver(one));
+  for (const group of groupsOfShape(left, ({ member }) => member.config)) {
+    if (signal.aborted) return { failures, interrupted: true };
+    const ended = await runGroup(group, placed, shared, signal);
+    failures.push(...ended.failures);
+    if (ended.interrupted) return { failures, interrupted: true };
   }
   return { failures, interrupted: false };
 }
