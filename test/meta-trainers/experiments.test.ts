@@ -1,12 +1,12 @@
 /** Short forms of experiments on engine native: numbers and order of methods are those of the published settings rerun in float64. */
-import { readConfigFile } from '../../../src/cli/commands/train';
-import { experimentFiles } from '../../../src/cli/experiments';
-import { createContainer } from '../../../src/container';
-import { executeRun, expandSweep, prepareRun, type RunResult } from '../../../src/outer';
-import { normals } from '../../../src/random/draws';
-import { noiseKey } from '../../../src/random/keys';
-import { loggedLoss, pesRange, rtrl } from '../../support/influence-balancing';
-import { describeNative } from '../../support/native';
+import { readConfigFile } from '../../src/cli/commands/train';
+import { experimentFiles } from '../../src/cli/experiments';
+import { createContainer } from '../../src/container';
+import { executeRun, expandSweep, prepareRun, type RunResult } from '../../src/outer';
+import { normals } from '../../src/random/draws';
+import { noiseKey } from '../../src/random/keys';
+import { loggedLoss, pesRange, rtrl } from '../support/influence-balancing';
+import { describeNative } from '../support/native';
 
 /** Evaluations of each method at some iterations; a method's name is the estimator's, with the window of TBPTT. */
 async function quickForm(
