@@ -1,40 +1,14 @@
 /** Short forms of experiments on engine native: numbers and order of methods are those of the published settings rerun in float64. */
-import { readConfigFile } from '../../src/cli/commands/train';
-import { experimentFiles } from '../../src/cli/experiments';
-import { createContainer } from '../../src/container';
-import { executeRun, expandSweep, prepareRun, type RunResult } from '../../src/outer';
 import { normals } from '../../src/random/draws';
 import { noiseKey } from '../../src/random/keys';
 import { loggedLoss, pesRange, rtrl } from '../support/influence-balancing';
 import { describeNative } from '../support/native';
-
-/** Evaluations of each method at some iterations; a method's name is the estimator's, with the window of TBPTT. */
-async function quickForm(
-  experiment: string,
-  leaveOut: readonly string[],
-): Promise<(name: string, at: number) => number> {
-  const container = createContainer();
-  const members = expandSweep(readConfigFile(experimentFiles().get(experiment)!), [], container, true);
-  const results = new Map<string, RunResult>();
-  for (const { config } of members) {
-    const { name, window } = config.estimator;
-    if (leaveOut.includes(name)) continue;
-    const opened = await container.openEngine('native', { threads: 2 });
-    const { plan } = await prepareRun(config, container);
-    results.set(name === 'tbptt' ? `tbptt-${JSON.stringify(window)}` : name, await executeRun({ plan, opened }));
-    await opened.engine.dispose();
-  }
-  return (name, at) => {
-    const { before, after, history, iterations } = results.get(name)!;
-    const found = at === 0 ? before : at === iterations ? after : history[at - 1].evaluation;
-    return found?.mean ?? NaN;
-  };
-}
+import { evaluationsOf, quickForm } from '../support/quick-form';
 
 describeNative('influence balancing, 1000 iterations', () => {
   let loss: (name: string, at: number) => number;
   beforeAll(async () => {
-    loss = await quickForm('influence-balancing', []);
+    loss = evaluationsOf(await quickForm('influence-balancing'));
   }, 600_000);
 
   // Half a unit of the last digit of the table. float32 adds under 1e-12 to a loss.
@@ -81,7 +55,7 @@ describeNative('Lorenz, 1000 iterations', () => {
   let loss: (name: string, at: number) => number;
   beforeAll(async () => {
     // DODGE fails with seed 0 (docs/results.md). Backpropagation through one worker's 2000 steps, a thousand times, takes longer than all others together.
-    loss = await quickForm('lorenz', ['bptt', 'dodge']);
+    loss = evaluationsOf(await quickForm('lorenz', ['bptt', 'dodge']));
   }, 600_000);
 
   test('starts at 312; NRES comes below 60, FullES too; truncated ES stays above 65', () => {
@@ -94,25 +68,5 @@ describeNative('Lorenz, 1000 iterations', () => {
 
   test("UORO's published rate leaves it at the start", () => {
     expect(loss('uoro', 1000)).toBeGreaterThan(300);
-  });
-});
-
-/** On Fashion-MNIST, which is fetched on first use. */
-describeNative('many hyperparameters, a million inner steps each', () => {
-  let loss: (name: string, at: number) => number;
-  beforeAll(async () => {
-    loss = await quickForm('many-hyperparameters', []);
-  }, 600_000);
-
-  test('all start at ln 10: nothing is learned at the rates of θ₀', () => {
-    for (const name of ['pes', 'truncated-es', 'random-search'])
-      expect(Math.abs(loss(name, 0) - Math.log(10))).toBeLessThan(0.05);
-  });
-
-  test('PES ahead of random search, which is ahead of truncated ES', () => {
-    // Two evaluations: PES still moves by 0.02 from one to the next.
-    const pes = (loss('pes', 8000) + loss('pes', 10000)) / 2;
-    expect(pes).toBeLessThan(loss('random-search', 200));
-    expect(loss('truncated-es', 6667)).toBeGreaterThan(loss('random-search', 200) + 0.15);
   });
 });

@@ -1,22 +1,7 @@
-/** The short form of the MNIST schedule on engine native: where truncation leads, and that its rivals do not follow. */
-import { readConfigFile } from '../../../src/cli/commands/train';
-import { experimentFiles } from '../../../src/cli/experiments';
-import { createContainer } from '../../../src/container';
-import { executeRun, expandSweep, prepareRun, type RunResult } from '../../../src/outer';
+/** Short forms that take minutes, on engine native: the order of methods. */
+import type { RunResult } from '../../../src/outer';
 import { describeNative } from '../../support/native';
-
-/** Results of the short form's runs, `preset estimator`. */
-async function quickForm(experiment: string): Promise<ReadonlyMap<string, RunResult>> {
-  const container = createContainer();
-  const results = new Map<string, RunResult>();
-  for (const member of expandSweep(readConfigFile(experimentFiles().get(experiment)!), [], container, true)) {
-    const opened = await container.openEngine('native', { threads: 2 });
-    const { plan } = await prepareRun(member.config, container);
-    results.set(`${member.preset} ${member.config.estimator.name}`, await executeRun({ plan, opened }));
-    await opened.engine.dispose();
-  }
-  return results;
-}
+import { evaluationsOf, quickForm, type QuickForm } from '../../support/quick-form';
 
 /** log10 of a run's last decay exponent, which is the first number of θ, as a natural logarithm. */
 const decay = ({ theta }: RunResult): number => theta[0] / Math.LN10;
@@ -28,7 +13,7 @@ function metaLoss({ history }: RunResult): number {
 }
 
 describeNative('MNIST schedule, 500 inner steps', () => {
-  let results: ReadonlyMap<string, RunResult>;
+  let results: QuickForm;
   beforeAll(async () => {
     results = await quickForm('mnist-lr');
   }, 600_000);
@@ -42,5 +27,25 @@ describeNative('MNIST schedule, 500 inner steps', () => {
       expect(decay(biased)).toBeGreaterThan(decay(run) + 0.2);
       expect(metaLoss(run)).toBeLessThan(metaLoss(biased));
     }
+  });
+});
+
+/** On Fashion-MNIST, which is fetched on first use. */
+describeNative('many hyperparameters, a million inner steps each', () => {
+  let loss: (name: string, at: number) => number;
+  beforeAll(async () => {
+    loss = evaluationsOf(await quickForm('many-hyperparameters'));
+  }, 600_000);
+
+  test('all start at ln 10: nothing is learned at the rates of θ₀', () => {
+    for (const name of ['pes', 'truncated-es', 'random-search'])
+      expect(Math.abs(loss(name, 0) - Math.log(10))).toBeLessThan(0.05);
+  });
+
+  test('PES ahead of random search, which is ahead of truncated ES', () => {
+    // Two evaluations: PES still moves by 0.02 from one to the next.
+    const pes = (loss('pes', 8000) + loss('pes', 10000)) / 2;
+    expect(pes).toBeLessThan(loss('random-search', 200));
+    expect(loss('truncated-es', 6667)).toBeGreaterThan(loss('random-search', 200) + 0.15);
   });
 });
