@@ -150,6 +150,10 @@ function build(terminal: Terminal, run: (action: Action) => void): Command {
     .option('--pairs <n>', 'the budget: each estimate has the inner steps of so many pairs of full-es (default: 1)')
     .option('--repeats <n>', 'independent estimates of each (default: 100)')
     .option('--reference <name>', 'full-es (the smoothed gradient) or bptt (the exact one) (default: full-es)')
+    .option(
+      '--predict <when>',
+      'beside measured variances those of the formulas for linear losses: auto (where they take no more work than the measurement), always, never (default: auto)',
+    )
     .option('--theta <numbers>', 'θ as stored, e.g. 3.1,3.7 (default: where the preset starts)')
     .option('--runs <dirs...>', 'at θ that runs went through')
     .option('--points <n>', 'so many of them a run, evenly spaced (default: 4)')

@@ -213,8 +213,9 @@ export interface Population {
 /** Of reverse programs, `advance` is a window without derivatives; of the others, one whose derivatives nobody asked for. */
 export interface DerivativePopulation extends Population {
   /**
-   * `advance`, with derivatives. `directions`: of tangent programs, [m × directions × θ size], row-major; the same for a
-   * particle throughout an episode, `reset` included.
+   * `advance`, with derivatives. `directions`: of tangent programs, [m × directions × θ size], row-major. The same for a
+   * particle throughout an episode, `reset` included, they are what θ moves along; where they change between calls, they
+   * are what θ moves along during each call, and the derivative is by all of these movements together.
    */
   differentiate(
     request: ParticleSelection & { readonly steps: number; readonly directions?: Float64Array },

@@ -38,7 +38,7 @@ export interface GradientSamples {
 }
 
 /** Seed of a repeat's population: 53 bits of a key of its own. */
-function repeatSeed(seed: number, role: number, repeat: number): number {
+export function repeatSeed(seed: number, role: number, repeat: number): number {
   const [low, high] = foldIn(foldIn(foldIn(seedKey(seed), STREAMS.repeats), role), repeat);
   return (high & 0x1fffff) * 0x100000000 + low;
 }

@@ -30,6 +30,7 @@ export {
 } from './gradient-errors';
 export {
   innerStepsOfOne,
+  repeatSeed,
   sampleGradients,
   sharingDerivatives,
   type GradientSamples,
@@ -66,4 +67,22 @@ export {
   type ProbeOptions,
   type SigmaProbe,
 } from './sigma-probe';
+export {
+  noiseModel,
+  pairSquare,
+  predictedVariance,
+  type EpisodeMoments,
+  type NoiseModel,
+  type NoModel,
+  type PredictedVariance,
+} from './variance-formulas';
+export {
+  planMoments,
+  windowMoments,
+  type MomentsOptions,
+  type MomentsPlan,
+  type MomentsQuestion,
+  type NoMoments,
+  type WindowMoments,
+} from './window-gradients';
 export { coordinateNames, describeTheta, initialTheta, thetaLayout } from './theta';

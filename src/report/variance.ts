@@ -1,6 +1,7 @@
 /** Estimators held against one another at standing θ: table, notes, pictures, page. */
 import type { TopLevelSpec } from 'vega-lite';
 import type { GradientErrors, Interval } from '../outer/gradient-errors';
+import type { PredictedVariance } from '../outer/variance-formulas';
 import { COLOURS, HEIGHT, renderSvg, SHARED, WIDTH, type Chart } from './charts';
 import { escapeHtml, figures, formatNumber, page, table } from './page';
 
@@ -20,6 +21,8 @@ export interface VarianceRow {
   readonly droppedPairs: number;
   /** Absent if fewer than two repeats had a gradient. */
   readonly errors?: GradientErrors;
+  /** Total variance by the formulas for linear losses; absent where there is none. */
+  readonly predicted?: PredictedVariance;
 }
 
 /** All estimators at one θ. */
@@ -36,6 +39,8 @@ export interface VarianceAt {
     readonly innerSteps: number;
   };
   readonly rows: readonly VarianceRow[];
+  /** Of how many episodes predictions are made, 1 where episodes do not differ; or why there are none. Absent if not asked. */
+  readonly predictions?: { readonly episodes: number } | { readonly none: string };
 }
 
 export interface VarianceReport {
@@ -66,25 +71,46 @@ const formatInterval = (interval: Interval | undefined): string =>
     ? dash
     : `${formatNumber(interval.value)} [${formatNumber(interval.low)}, ${formatNumber(interval.high)}]`;
 
-/** The table at one θ: the first row is its head. */
+function formatPrediction(predicted: PredictedVariance | undefined): string {
+  if (predicted === undefined) return dash;
+  const { value, standardError } = predicted;
+  if (standardError === 0) return formatNumber(value);
+  return `${formatNumber(value)} ± ${standardError === undefined ? '?' : formatNumber(standardError)}`;
+}
+
+/** The table at one θ: the first row is its head. Predictions have columns where there are any. */
 export function varianceTable({ rows }: VarianceAt): string[][] {
-  const head = ['', 'window', 'N', 'inner steps', 'total variance', 'bias²', 'mean squared error', 'failed'];
-  const body = rows.map(({ estimator, window, count, innerSteps, errors, failed, droppedPairs }) => [
-    estimator,
-    window === undefined ? 'episode' : String(window),
-    String(count),
-    innerSteps.toLocaleString('en'),
-    formatInterval(errors?.totalVariance),
-    formatInterval(errors?.biasSquared),
-    formatInterval(errors?.meanSquaredError),
-    failed === 0 && droppedPairs === 0 ? '0' : `${failed} (${droppedPairs} dropped)`,
-  ]);
-  return [head, ...body];
+  const columns: [string, (row: VarianceRow) => string][] = [
+    ['', ({ estimator }) => estimator],
+    ['window', ({ window }) => (window === undefined ? 'episode' : String(window))],
+    ['N', ({ count }) => String(count)],
+    ['inner steps', ({ innerSteps }) => innerSteps.toLocaleString('en')],
+    ['total variance', ({ errors }) => formatInterval(errors?.totalVariance)],
+    ...(rows.some(({ predicted }) => predicted !== undefined)
+      ? ([
+          ['predicted', ({ predicted }) => formatPrediction(predicted)],
+          ['ratio', (row) => formatRatio(row)],
+        ] as [string, (row: VarianceRow) => string][])
+      : []),
+    ['bias²', ({ errors }) => formatInterval(errors?.biasSquared)],
+    ['mean squared error', ({ errors }) => formatInterval(errors?.meanSquaredError)],
+    [
+      'failed',
+      ({ failed, droppedPairs }) => (failed === 0 && droppedPairs === 0 ? '0' : `${failed} (${droppedPairs} dropped)`),
+    ],
+  ];
+  return [columns.map(([head]) => head), ...rows.map((row) => columns.map(([, cell]) => cell(row)))];
+}
+
+function formatRatio({ errors, predicted }: VarianceRow): string {
+  if (errors === undefined || predicted === undefined || !(predicted.value > 0)) return dash;
+  return formatNumber(errors.totalVariance.value / predicted.value);
 }
 
 /** What a reader of the numbers has to know. */
 export function varianceNotes(report: VarianceReport): string[] {
   const { budget, pairs, reference, sigma, confidence, resamples, at } = report;
+  const predicted = at.flatMap(({ predictions }) => (predictions === undefined ? [] : [predictions]));
   const repeats = at[0].rows[0].repeats;
   const most = at.flatMap(({ rows }) => rows).some(({ failed, droppedPairs }) => failed + droppedPairs > 0);
   return [
@@ -98,11 +124,33 @@ export function varianceNotes(report: VarianceReport): string[] {
     }`,
     `In brackets: ${100 * confidence} % bootstrap intervals, ${resamples} resamples of estimates and reference. Bias² is corrected for the variance of ` +
       'both means, and negative by chance where there is no bias.',
+    ...predictionNotes(predicted),
     ...(most
       ? [
           'Dropped pairs (or workers) had losses that are not finite; an estimate without any other has failed, and is left out.',
         ]
       : []),
+  ];
+}
+
+/** What predictions are, where there are any, and why there are none elsewhere. */
+function predictionNotes(predictions: readonly NonNullable<VarianceAt['predictions']>[]): string[] {
+  const episodes = predictions.flatMap((one) => ('episodes' in one ? [one.episodes] : []));
+  const reasons = new Set(predictions.flatMap((one) => ('none' in one ? [one.none] : [])));
+  const [least, most] = [Math.min(...episodes), Math.max(...episodes)];
+  const many = least === most ? String(most) : `${least} to ${most}`;
+  return [
+    ...(episodes.length === 0
+      ? []
+      : [
+          'Predicted: by the formulas for losses that are linear in the noise (σ → 0), from the gradients of windows by chunks of noise, ' +
+            (most === 1
+              ? 'of one episode, since no two differ. '
+              : `of ${many} episodes, minibatches and starts their own; ± is a standard error. `) +
+            'Ratio: measured over predicted. Where what is predicted lies far outside the interval of what is measured, σ is large ' +
+            'against the bend of the loss, and the formulas do not hold.',
+        ]),
+    ...[...reasons].map((reason) => `No prediction: ${reason}.`),
   ];
 }
 
@@ -112,17 +160,21 @@ interface Place {
   readonly value: number;
   readonly low: number;
   readonly high: number;
+  readonly predicted?: number;
 }
 
 type Quantity = 'totalVariance' | 'meanSquaredError';
 
 function placesOf({ rows }: VarianceAt, horizon: number, quantity: Quantity): Place[] {
-  return rows.flatMap(({ estimator, window, errors }) => {
+  return rows.flatMap(({ estimator, window, errors, predicted }) => {
     const interval = errors?.[quantity];
     // Nothing that is zero or negative has a place on a logarithmic axis.
     if (interval === undefined || !(interval.value > 0)) return [];
     const low = interval.low > 0 ? interval.low : interval.value;
-    return [{ x: window ?? horizon, line: estimator, value: interval.value, low, high: interval.high }];
+    const { value, high } = interval;
+    const foreseen = quantity === 'totalVariance' && predicted !== undefined && predicted.value > 0;
+    const place = { x: window ?? horizon, line: estimator, value, low, high };
+    return [foreseen ? { ...place, predicted: predicted.value } : place];
   });
 }
 
@@ -148,6 +200,20 @@ function specOf(places: readonly Place[], title: string): TopLevelSpec {
     layer: [
       { mark: { type: 'rule', strokeWidth: 1.5 }, encoding: { x, y: y('low'), y2: { field: 'high' }, color } },
       { mark: { type: 'line', strokeWidth: 1.8, point: { size: 45 } }, encoding: { x, y: y('value'), color } },
+      ...(places.some(({ predicted }) => predicted !== undefined)
+        ? [
+            {
+              transform: [{ filter: 'isValid(datum.predicted)' }],
+              mark: {
+                type: 'line' as const,
+                strokeWidth: 1.2,
+                strokeDash: [5, 4],
+                point: { size: 70, filled: false, fill: 'transparent' },
+              },
+              encoding: { x, y: y('predicted'), color },
+            },
+          ]
+        : []),
     ],
   };
 }
@@ -188,7 +254,10 @@ export async function renderVariance(report: VarianceReport): Promise<string> {
   });
   const notes = [
     ...varianceNotes(report),
-    'In the pictures, estimators of whole episodes stand at the horizon; what is zero or negative is left out.',
+    'In the pictures, estimators of whole episodes stand at the horizon; what is zero or negative is left out.' +
+      (report.at.some(({ rows }) => rows.some(({ predicted }) => predicted !== undefined))
+        ? ' Dashed, with open points: predicted.'
+        : ''),
   ];
   const facts: [string, string][] = [
     ['engine', report.engine],

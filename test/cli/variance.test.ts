@@ -45,6 +45,15 @@ function lorenzLoss([lnA, lnR]: readonly number[]): number {
   return sum / 20;
 }
 
+/** Gradient of the mean loss by central differences. */
+function lorenzSlopes(theta: readonly number[]): number[] {
+  const h = 1e-5;
+  return [0, 1].map((k) => {
+    const moved = (by: number): number => lorenzLoss(theta.map((x, i) => (i === k ? x + by : x)));
+    return (moved(h) - moved(-h)) / (2 * h);
+  });
+}
+
 test('estimators at equal inner steps; exact ones have neither variance nor bias against bptt', async () => {
   const { code, stdout, stderr } = await varianceOf(
     ...['--estimators', 'bptt,tbptt,truncated-es,pes', '--windows', '20,10'],
@@ -66,11 +75,7 @@ test('estimators at equal inner steps; exact ones have neither variance nor bias
     ['pes', 10, 6, 120],
     ['pes', 20, 3, 120],
   ]);
-  const h = 1e-5;
-  const slopes = [0, 1].map((k) => {
-    const moved = (by: number): number => lorenzLoss(theta.map((x, i) => (i === k ? x + by : x)));
-    return (moved(h) - moved(-h)) / (2 * h);
-  });
+  const slopes = lorenzSlopes(theta);
   expect(reference.squaredNorm / slopes.reduce((sum, g) => sum + g * g, 0)).toBeCloseTo(1, 6);
   const [bptt, short, whole, ...evolution] = rows.map(({ errors }) => errors);
   expect(bptt?.totalVariance).toEqual({ value: 0, low: 0, high: 0 });
@@ -81,6 +86,63 @@ test('estimators at equal inner steps; exact ones have neither variance nor bias
   for (const errors of evolution) expect(errors?.totalVariance.low).toBeGreaterThan(0);
   expect(stdout).toContain('It is the gradient without smoothing');
   expect(readFileSync(at('page.html'), 'utf8')).toMatch(/<h1>Variance: lorenz<\/h1>[\s\S]*<svg/);
+});
+
+test('predictions stand beside measured variances: in the table, in the notes, in the picture and as numbers', async () => {
+  const { code, stdout } = await varianceOf('--estimators', 'nres,full-es,tbptt', '--theta', '3.1,3.7', '--pairs', '2');
+  expect(code).toBe(0);
+  const [{ rows, predictions, theta }] = report().at;
+  const [nres, fullEs, tbptt] = rows;
+  const squaredNorm = lorenzSlopes(theta).reduce((sum, g) => sum + g * g, 0);
+  // FullES, two pairs: (d+1)‖ḡ‖²/2. Every episode of Lorenz is the same.
+  expect((fullEs.predicted?.value ?? 0) / ((3 * squaredNorm) / 2)).toBeCloseTo(1, 6);
+  expect(fullEs.predicted?.standardError).toBe(0);
+  expect(predictions).toEqual({ episodes: 1 });
+  // Stratified: (d+1)·mean‖g_τ‖²/N, and mean‖g_τ‖² ≥ ‖ḡ‖²; N = 4.
+  expect(nres.predicted?.value).toBeGreaterThan((3 * squaredNorm) / 4);
+  expect(tbptt.predicted).toBeUndefined();
+  expect(stdout).toMatch(/ predicted +│ ratio /);
+  expect(stdout.replace(/\s+/g, ' ')).toContain('Predicted: by the formulas for losses that are linear in the noise');
+  const page = readFileSync(at('page.html'), 'utf8');
+  expect(page).toContain('stroke-dasharray');
+  expect(page).toContain('Dashed, with open points: predicted.');
+});
+
+describe('predictions that are not there', () => {
+  const quiet = ['--estimators', 'nres,full-es', '--windows', '10'];
+  test('not asked for', async () => {
+    const { code, stdout } = await varianceOf(...quiet, '--predict', 'never');
+    expect({ code, predictions: report().at[0].predictions }).toEqual({ code: 0, predictions: undefined });
+    expect(stdout).not.toMatch(/predict/i);
+  });
+
+  test('more work than the measurement, unless it is to be done all the same', async () => {
+    const pes = ['--estimators', 'pes', '--windows', '1', '--repeats', '2'];
+    const refused = await varianceOf(...pes);
+    // 20 chunks of two numbers: five particles of eight tangents run 20, 16 … 4 steps, the last one 16 before; two episodes
+    // of 76 · (1 + 2 · 8). PES: 2 · 20 steps and 9.5 times as many of burn-in, the reference 4 · 2 · 20, twice.
+    expect(refused.stdout.replace(/\s+/g, ' ')).toContain(
+      'No prediction: 40 tangents of an episode (θ of 2, 20 chunks of noise), in two episodes, are the work of 2,584 inner ' +
+        'steps, and the measurement is that of 1,160 (--predict always does it all the same).',
+    );
+    expect(refused.stdout).not.toContain('│ ratio');
+    const { code, stdout } = await varianceOf(...pes, '--predict', 'always');
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/ predicted +│ ratio /);
+    expect(report().at[0].predictions).toEqual({ episodes: 1 });
+  });
+
+  test('an objective without derivatives', async () => {
+    const small = ['--engine', 'reference', '--set', 'horizon=4', '--set', 'data.size=4', '--set', 'task.hidden=[4]'];
+    const batch = ['--set', 'task.batchSize=4', '--set', 'window=2'];
+    const rest = ['--estimators', 'nres', '--repeats', '20', '--output', at('page.html')];
+    const { code, stdout } = await here('variance', 'mnist-lr-small', ...small, ...batch, ...rest);
+    expect(code).toBe(0);
+    expect(stdout).toContain(
+      'No prediction: the objective of "sgd on mlp" has no derivative, and the formulas are of gradients.',
+    );
+    expect(stdout).not.toContain('│ ratio');
+  });
 });
 
 test("by default the preset's estimator and full-es, where runs went through, in one JSON object", async () => {
@@ -120,6 +182,7 @@ describe('mistakes are one line, before any work', () => {
     ],
     ['a θ of another size', ['--theta', '1,2,3'], '--theta: expected 2 numbers, got 3.'],
     ['a θ that is none', ['--theta', '1,x'], '--theta: expected numbers as stored, such as 3.1,3.7, got "1,x".'],
+    ['predictions otherwise', ['--predict', 'maybe'], '--predict: expected auto, always, never, got "maybe".'],
     ['two kinds of θ', ['--theta', '1,2', '--runs', folder], '--theta and --runs both name θ.'],
     ['no page', ['--output', 'x'], '--output: expected the name of an .html file, got "x".'],
   ])('%s', async (_name, args, expected) => {

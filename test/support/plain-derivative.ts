@@ -208,7 +208,7 @@ class PlainDerivativePopulation extends PlainPopulation implements DerivativePop
     return directions?.subarray(i * width, (i + 1) * width) ?? fail('no directions');
   }
 
-  /** The same for a particle throughout an episode. */
+  /** The same for a particle throughout an episode, unless the program lets them change. */
   private checkDirections(request: Directed): void {
     const { layout } = this;
     if (layout.differentiation.mode !== 'tangent') return;
@@ -216,7 +216,9 @@ class PlainDerivativePopulation extends PlainPopulation implements DerivativePop
     if (request.directions?.length !== width * request.particles.length) fail('directions of another length');
     request.particles.forEach((particle, i) => {
       const kept = layout.kept(this.row(particle));
-      if (this.directionsOf(request, i).some((x, k) => x !== kept[k])) fail('directions changed within an episode');
+      const given = this.directionsOf(request, i);
+      if (this.program.directionsChange) kept.set(given);
+      else if (given.some((x, k) => x !== kept[k])) fail('directions changed within an episode');
     });
   }
 }

@@ -47,6 +47,8 @@ export interface PlainProgram extends UnrollProgram {
   record: boolean;
   /** Of `differentiate`, not disposed of yet. */
   derivativePrograms: number;
+  /** Whether a particle's directions may change within an episode; `false`, since no estimator's do. */
+  directionsChange: boolean;
 }
 
 export function fail(what: string): never {
@@ -81,7 +83,7 @@ export class PlainPopulation implements Population {
   private readonly live: Uint8Array;
 
   constructor(
-    private readonly program: PlainProgram,
+    protected readonly program: PlainProgram,
     private readonly problem: PlainProblem,
     protected readonly noiseOf: (k0: number, k1: number) => Float32Array,
     readonly size: number,

@@ -45,6 +45,7 @@ export function plainProgram(problem: PlainProblem): PlainProgram {
     calls: [],
     record: false,
     derivativePrograms: 0,
+    directionsChange: false,
     createPopulation: ({ size }) => Promise.resolve(new PlainPopulation(program, problem, noiseOf, size)),
     combine: (keys, weights) => {
       const sum = new Float64Array(problem.thetaSize);

@@ -15,15 +15,26 @@ import {
   initialTheta,
   innerStepsOfOne,
   meanGradient,
+  noiseModel,
   optionNeed,
   parseOverride,
+  planMoments,
+  predictedVariance,
   prepareRun,
+  repeatSeed,
   RESAMPLES,
   resolveConfig,
   sampleGradients,
   sharingDerivatives,
+  windowMoments,
+  type MomentsOptions,
+  type MomentsPlan,
+  type NoiseModel,
+  type NoModel,
   type OpenedEngine,
+  type PredictedVariance,
   type PreparedRun,
+  type ResolvedConfig,
   type Resolver,
 } from '../../outer';
 import { writeJson, writeWhole } from '../../outer/run-directory';
@@ -62,6 +73,7 @@ export interface VarianceOptions extends MeasureOptions {
   readonly theta?: string;
   readonly points?: string;
   readonly reference?: string;
+  readonly predict?: string;
 }
 
 /** `name`, or `name:option=value:option=value`. */
@@ -72,6 +84,11 @@ interface Named {
 
 const REPEATS = 100;
 const POINTS = 4;
+const PREDICT = ['auto', 'always', 'never'] as const;
+/** Episodes that a prediction is made of at most, and with `--predict always` at least. */
+const EPISODES = { most: 64, least: 16 };
+/** Roles of random numbers, see `SampleOptions`. */
+const ROLES = { estimates: 0, reference: 1, predictions: 2 };
 /** The reference has so many times the inner steps of an estimate, as often. */
 const REFERENCE = 4;
 
@@ -105,10 +122,12 @@ interface Plan {
   readonly estimator: Named;
   readonly window?: number;
   readonly make: (count: number) => Promise<GradientEstimator>;
+  /** What its variance depends on, if there is a formula. */
+  readonly model: (count: number) => NoiseModel | NoModel;
 }
 
 /** Makes an estimator in the place of the configuration's own, whose shared options (σ, window …) it takes over. */
-function plansOf(named: Named, windows: readonly number[], { config }: PreparedRun, resolver: Resolver): Plan[] {
+function plansOf(named: Named, windows: readonly number[], { config, plan }: PreparedRun, resolver: Resolver): Plan[] {
   const { options } = resolver.registration('estimator', named.name);
   const countKey = ['pairs', 'workers'].find((key) => optionNeed(options, key) !== undefined);
   if (countKey === undefined) {
@@ -118,14 +137,18 @@ function plansOf(named: Named, windows: readonly number[], { config }: PreparedR
     ([key]) => key !== 'name' && optionNeed(options, key) !== undefined,
   );
   const planOf = (window: number | undefined): Plan => {
-    const make = async (count: number): Promise<GradientEstimator> => {
+    const rowOf = (count: number): ResolvedConfig => {
       const own = { ...named.options, ...(window === undefined ? {} : { window }), [countKey]: count };
       const estimator = { ...Object.fromEntries(shared), ...own, name: named.name };
       const { preset: _, ...rest } = config as unknown as ConfigObject;
-      const row = resolveConfig({ ...rest, estimator }, [], resolver);
-      return (await prepareRun(row, resolver)).plan.estimator;
+      return resolveConfig({ ...rest, estimator }, [], resolver);
     };
-    return { estimator: named, ...(window === undefined ? {} : { window }), make };
+    return {
+      estimator: named,
+      ...(window === undefined ? {} : { window }),
+      make: async (count) => (await prepareRun(rowOf(count), resolver)).plan.estimator,
+      model: (count) => noiseModel(rowOf(count).estimator, plan.problem.horizon),
+    };
   };
   // A window that may be absent is one of engine calls, or none: the estimate is of whole episodes.
   if (optionNeed(options, 'window') !== 'required') return [planOf(undefined)];
@@ -176,6 +199,7 @@ interface Measuring {
   readonly horizon: number;
   readonly repeats: number;
   readonly budget: number;
+  readonly predict: (typeof PREDICT)[number];
   readonly terminal: Terminal;
   readonly quiet: boolean;
 }
@@ -206,26 +230,28 @@ async function measure(
   const own: Ready[] = [];
   for (const plan of plans) own.push(await ready(plan, budget, at, places[0].theta, signal));
   const target = await ready(reference, REFERENCE * budget, at, places[0].theta, signal);
-  const total = places.length * repeats * [...own, target].reduce((sum, { cost }) => sum + cost, 0);
+  const work = repeats * [...own, target].reduce((sum, { cost }) => sum + cost, 0);
+  const formulas = formulasOf(own, work, at);
+  const total = places.length * (work + (formulas.plan?.work ?? 0));
   const progress = at.quiet ? undefined : stepProgress(at.terminal.err, 1000, '‰');
-  let done = 0;
+  let before = 0;
+  const show = (done: number, what: string): void =>
+    progress?.update(Math.round((1000 * (before + done)) / total), what);
   const sample = async (one: Ready, theta: Float64Array, role: number) => {
     const what = `${one.plan.estimator.name}${one.plan.window === undefined ? '' : ` W=${one.plan.window}`}`;
-    const before = done;
-    const onRepeat = (n: number): void => {
-      done = before + n * one.cost;
-      progress?.update(Math.round((1000 * done) / total), what);
-    };
-    return sampleGradients(one.estimator, program, { theta, seed, role, repeats, signal, onRepeat });
+    const onRepeat = (n: number): void => show(n * one.cost, what);
+    const result = await sampleGradients(one.estimator, program, { theta, seed, role, repeats, signal, onRepeat });
+    before += repeats * one.cost;
+    return result;
   };
   try {
     const results: VarianceAt[] = [];
     for (const { label, theta } of places) {
-      const known = await sample(target, theta, 1);
+      const known = await sample(target, theta, ROLES.reference);
       const { mean, variance, n } = meanGradient(known.gradients);
       const rows: VarianceRow[] = [];
       for (const one of own) {
-        const { gradients, ...counts } = await sample(one, theta, 0);
+        const { gradients, ...counts } = await sample(one, theta, ROLES.estimates);
         rows.push({
           estimator: [
             one.plan.estimator.name,
@@ -240,18 +266,72 @@ async function measure(
             : { errors: gradientErrors(gradients, known.gradients, { key: seedKey(seed) }) }),
         });
       }
+      const onWork = (done: number): void => show(done, 'predictions');
+      const { predicted, ...predictions } = await predict(formulas, program, { theta, seed, signal, onWork });
+      before += formulas.plan?.work ?? 0;
       const squaredNorm = mean.reduce((sum, value) => sum + value ** 2, 0) - variance;
       results.push({
         label,
         theta: Array.from(theta),
         reference: { squaredNorm, variance, n, innerSteps: known.innerSteps },
-        rows,
+        rows: rows.map((row, i) => (predicted[i] === undefined ? row : { ...row, predicted: predicted[i] })),
+        ...predictions,
       });
     }
     return results;
   } finally {
     progress?.stop();
   }
+}
+
+/** The rows that formulas are for, and what evaluating them takes. */
+interface Formulas {
+  readonly models: readonly (NoiseModel | NoModel)[];
+  /** Absent where nothing is predicted. */
+  readonly plan?: MomentsPlan;
+  readonly reason?: string;
+}
+
+function formulasOf(own: readonly Ready[], work: number, { program, horizon, predict: when }: Measuring): Formulas {
+  const models = own.map(({ plan, count }) => plan.model(count));
+  const known = models.filter((model): model is NoiseModel => !('reason' in model));
+  if (when === 'never' || known.length === 0) return { models };
+  const question = { models: known, horizon, d: program.theta.size };
+  const plan = planMoments({ ...question, budget: work, episodes: EPISODES.most });
+  if (when === 'always' && ('reason' in plan || plan.episodes < EPISODES.least)) {
+    const whatever = planMoments({ ...question, budget: Infinity, episodes: EPISODES.least });
+    if (!('reason' in whatever)) return { models, plan: whatever };
+  }
+  return 'reason' in plan
+    ? { models, reason: `${plan.reason} (--predict always does it all the same)` }
+    : { models, plan };
+}
+
+interface Predicted {
+  /** Of each row. */
+  readonly predicted: readonly (PredictedVariance | undefined)[];
+  readonly predictions?: VarianceAt['predictions'];
+}
+
+async function predict(
+  { models, plan, reason }: Formulas,
+  program: UnrollProgram,
+  { theta, seed, signal, onWork }: MomentsOptions,
+): Promise<Predicted> {
+  const none = (words: string): Predicted => ({ predicted: models.map(() => undefined), predictions: { none: words } });
+  if (reason !== undefined) return none(reason);
+  if (plan === undefined) return { predicted: models.map(() => undefined) };
+  const own = { theta, seed: repeatSeed(seed, ROLES.predictions, 0), signal, onWork };
+  const result = await windowMoments(program, plan, own);
+  if ('reason' in result) return none(result.reason);
+  return {
+    predicted: models.map((model) =>
+      'reason' in model
+        ? undefined
+        : predictedVariance(model, result.moments[plan.models.indexOf(model)], program.theta.size),
+    ),
+    predictions: { episodes: result.moments[0].length },
+  };
 }
 
 /** Total variance, bias² and mean squared error of estimators at standing θ. */
@@ -266,6 +346,8 @@ export async function variance(target: string, options: VarianceOptions, termina
   if (!['full-es', 'bptt'].includes(referenceName.name)) {
     throw new ConfigurationError('--reference', 'full-es or bptt, which are unbiased', `"${referenceName.name}"`);
   }
+  const predicting = PREDICT.find((when) => when === (options.predict ?? 'auto'));
+  if (predicting === undefined) throw new ConfigurationError('--predict', PREDICT.join(', '), `"${options.predict}"`);
   const input = await openInput(target, options);
   const prepared = await prepareInput(input, [], terminal);
   const { problem, settings } = prepared.plan;
@@ -300,6 +382,7 @@ export async function variance(target: string, options: VarianceOptions, termina
         horizon: problem.horizon,
         repeats,
         budget,
+        predict: predicting,
         terminal,
         quiet,
       };
@@ -329,7 +412,7 @@ export async function variance(target: string, options: VarianceOptions, termina
         reproduce: commandLine('variance', target, {
           ...flags,
           ...{ estimators, windows: lengths, pairs: options.pairs, repeats: options.repeats },
-          ...{ theta, runs, points: options.points, reference: options.reference },
+          ...{ theta, runs, points: options.points, reference: options.reference, predict: options.predict },
         }),
       };
       await conclude(result, output, options, terminal);
