@@ -1,7 +1,7 @@
 /** Reverse windows in two parts against reverse windows in one piece, and what has no derivative. */
 import * as tf from '@tensorflow/tfjs';
 import { DifferentiationError, type UnrolledProblem } from '../../src/contracts';
-import { checkDifferentiable, reverseProblem } from '../../src/graph/derive';
+import { checkDifferentiable, LEAST_BYTES, LEAST_TIME, reverseProblem } from '../../src/graph/derive';
 import { compileInterpreter, stepContext, type Value } from '../../src/graph/interpreter';
 import { sizeOf } from '../../src/graph/ir';
 import { traceProblem } from '../../src/graph/trace';
@@ -12,9 +12,14 @@ import { initialTheta } from '../support/run-problem';
 
 const ALMOST = 1e-12;
 
-test.each(SMALL_PROBLEMS)('$name: what a step keeps is all that its derivative needs', async ({ problem }) => {
+const KEPT = SMALL_PROBLEMS.flatMap((each) => [
+  { ...each, costs: LEAST_BYTES, by: 'bytes' },
+  { ...each, costs: LEAST_TIME, by: 'time' },
+]);
+
+test.each(KEPT)('$name: what a step keeps by $by is all that its derivative needs', async ({ problem, costs }) => {
   const unrolled = await problem();
-  const reverse = reverseProblem(traceProblem(unrolled, { for: 'differentiate' }));
+  const reverse = reverseProblem(traceProblem(unrolled, { for: 'differentiate' }), costs);
   const { traced, floats } = reverse;
   for (const graph of [reverse.back, reverse.record, reverse.backFrom]) verifyGraph(graph, 'test');
 

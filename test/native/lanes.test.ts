@@ -385,6 +385,37 @@ function rectifier(b: GraphBuilder, x: ValueId): ValueId {
   return b.select(b.op('le', x, zeros), zeros, x);
 }
 
+/** The way back through two layers: hidden values anew, then the gradients by the weights and by the features. */
+function networkBack(rows: number, features: number, hidden: number, outputs: number): RowsCase {
+  const b = new GraphBuilder('network back');
+  const columns = Array.from({ length: features }, (_, i) => b.input(`f${i}`, f32(rows)));
+  const [w, v] = [b.input('w', f32(features, hidden)), b.input('v', f32(hidden, outputs))];
+  const cotangent = b.input('g', f32(rows, outputs));
+  const product = (x: ValueId, y: ValueId, transposeA = false, transposeB = false): ValueId =>
+    b.emit('matmul', [x, y], { transposeA, transposeB });
+  const x = b.emit(
+    'concat',
+    columns.map((column) => b.reshape(column, [rows, 1])),
+    { axis: 1 },
+  );
+  const h = rectifier(b, product(x, w));
+  const zeros = b.zeros(b.type(h));
+  const back = b.select(b.op('le', h, zeros), zeros, product(cotangent, v, false, true));
+  const alike = b.broadcast(
+    b.reshape(b.emit('slice', [v], { begin: [1, 0], size: [1, outputs], strides: [1, 1] }), [outputs]),
+    [rows, outputs],
+  );
+  const stores = [
+    product(h, cotangent, true),
+    product(x, back, true),
+    product(back, w, false, true),
+    b.reduceSum(back, [0]),
+    product(h, alike, true),
+    product(alike, h, true),
+  ];
+  return { graph: b.finish(stores), operands: [...columns, w, v, cotangent], stores, rows };
+}
+
 /** Two products that meet: what is done to one needs the other, and reads both more than once. */
 function gated(rows: number): RowsCase {
   const b = new GraphBuilder('gated');
@@ -443,6 +474,8 @@ describe('rows fragments', () => {
     ['a network of odd sizes', (rows) => parameterNetwork(rows, 5, 19)],
     ['a network of traced rectifiers', (rows) => parameterNetwork(rows, 8, 32, rectifier)],
     ['products that meet', gated],
+    ['the way back through a network', (rows) => networkBack(rows, 8, 32, 2)],
+    ['the way back through a network of odd sizes', (rows) => networkBack(rows, 3, 19, 5)],
     ['what else a row can hold', oddities],
   ];
   // One row; less than a vector; whole vectors; some tiles and a partial vector.
@@ -499,7 +532,8 @@ describe('rows fragments', () => {
       undefined,
       ['row'],
     ]);
-    expect(ids.map((id) => rowsEligible(graph, id))).toEqual([true, true, false, false, true, true]);
+    // A product that sums over the rows is a store, as a sum over them is.
+    expect(ids.map((id) => rowsEligible(graph, id))).toEqual([true, true, true, false, true, true]);
   });
 });
 

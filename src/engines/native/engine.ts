@@ -8,7 +8,7 @@ import {
   type EngineCapability,
   type UnrolledProblem,
 } from '../../contracts';
-import { reverseProblem } from '../../graph/derive';
+import { LEAST_TIME, reverseProblem } from '../../graph/derive';
 import { sumsSize, type TracedProblem } from '../../graph/program';
 import { traceProblem } from '../../graph/trace';
 import { compileForwardDerivative } from '../shared/derivative';
@@ -99,7 +99,7 @@ export class NativeEngine implements GraphEngine {
   }
 
   private async compileReverse(traced: TracedProblem, differentiation: Reverse): Promise<DerivativeProgram> {
-    const plan = lowerReverse(reverseProblem(traced), this.compiler.target, modeOf(this.options));
+    const plan = lowerReverse(reverseProblem(traced, LEAST_TIME), this.compiler.target, modeOf(this.options));
     const program = await this.compileNative(traced, plan, (driver) =>
       planNativeReverse(differentiation, driver, this.runtime.threads, this.options),
     );

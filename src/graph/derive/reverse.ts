@@ -4,11 +4,12 @@
  */
 import { GraphBuilder } from '../builder';
 import { inline } from '../inline';
-import type { Graph, OpName, ValueId, ValueType } from '../ir';
+import type { Graph, ValueId, ValueType } from '../ir';
 import { masksFromResults, optimise, runPasses, simplify } from '../passes';
 import type { TracedProblem } from '../program';
 import { vjp, type Seed } from '../vjp';
 import { floatLeaves, inlineStep, stateInputs, thetaInputs, tInput } from './interface';
+import { chooseKept, LEAST_BYTES, type KeepCosts } from './keep';
 
 /**
  * Graphs of a reverse window beside the problem's own. With λ the cotangent of the state (float32 leaves only, in order) and
@@ -31,14 +32,17 @@ export interface ReverseProblem {
   readonly start?: Graph;
 }
 
-/** @param traced for differentiation: with `stopGradient` still in it */
-export function reverseProblem(traced: TracedProblem): ReverseProblem {
+/**
+ * @param traced for differentiation: with `stopGradient` still in it
+ * @param costs which residuals: of the fewest bytes where nothing but moved numbers is computed twice, or as `costs` has it
+ */
+export function reverseProblem(traced: TracedProblem, costs: KeepCosts = LEAST_BYTES): ReverseProblem {
   const floats = floatLeaves(traced.state);
   const start = startGraph(traced, floats);
   return {
     traced,
     floats,
-    ...split(traced, floats),
+    ...split(traced, floats, costs),
     ...(start === undefined ? {} : { start }),
   };
 }
@@ -101,22 +105,11 @@ function reaching(graph: Graph, from: ReadonlySet<ValueId>): Set<ValueId> {
   return reached;
 }
 
-/** Moved numbers are made again on the way back, from what they were moved from. */
-const MOVED: ReadonlySet<OpName> = new Set<OpName>([
-  ...(['constant', 'table', 'iota', 'broadcast', 'reshape', 'transpose', 'slice', 'reverse'] as const),
-  ...(['pad', 'concat', 'gather'] as const),
-  'cast',
-]);
-
-/** Made again where all operands are there: as cheap as reading what was kept. */
-const MASKS: ReadonlySet<OpName> = new Set<OpName>([
-  ...(['eq', 'ne', 'lt', 'le', 'gt', 'ge', 'and', 'or', 'not', 'isNan', 'isFinite'] as const),
-]);
-
 /** Cuts step and backward part in two at the values that the backward part reads. */
 function split(
   traced: TracedProblem,
   floats: readonly number[],
+  costs: KeepCosts,
 ): Pick<ReverseProblem, 'back' | 'record' | 'backFrom' | 'residuals'> {
   // Of a rectifier only the result is kept.
   const whole = simplify(runPasses(optimise(backGraph(traced, floats)), [masksFromResults]));
@@ -133,13 +126,12 @@ function split(
   });
 
   const shares = outputs.slice(stepOutputs);
-  const { kept, again } = keep(
+  const read = [...nodes.flatMap((node, id) => (backward.has(id) ? node.inputs : [])), ...shares];
+  const { kept, again } = chooseKept(
     whole,
-    [...nodes.flatMap((node, id) => (backward.has(id) ? node.inputs : [])), ...shares],
-    {
-      backward,
-      present: new Set([...given, ...next.keys()]),
-    },
+    read.filter((id) => !backward.has(id)),
+    new Set([...given, ...next.keys()]),
+    costs,
   );
 
   const recorder = new GraphBuilder(`${traced.step.name}.record`);
@@ -169,33 +161,6 @@ function split(
     backFrom: optimise(builder.finish(copied(backed, shares))),
     residuals: kept.map((id) => nodes[id].type),
   };
-}
-
-/** Which of the values that are read, none of the backward part, must be kept, and which can be made again. */
-function keep(
-  { nodes }: Graph,
-  read: readonly ValueId[],
-  { backward, present }: { readonly backward: ReadonlySet<ValueId>; readonly present: ReadonlySet<ValueId> },
-): { readonly kept: readonly ValueId[]; readonly again: ReadonlySet<ValueId> } {
-  const kept = new Set<ValueId>();
-  const again = new Set<ValueId>();
-  const pending = read.filter((id) => !backward.has(id));
-  for (let id = pending.pop(); id !== undefined; id = pending.pop()) {
-    if (present.has(id) || kept.has(id) || again.has(id)) continue;
-    if (MOVED.has(nodes[id].op)) {
-      again.add(id);
-      pending.push(...nodes[id].inputs);
-    } else kept.add(id);
-  }
-  // In topological order, so that masks of masks are found too.
-  for (const id of [...kept].sort((a, b) => a - b)) {
-    const { op, inputs } = nodes[id];
-    if (MASKS.has(op) && inputs.every((input) => present.has(input) || kept.has(input) || again.has(input))) {
-      kept.delete(id);
-      again.add(id);
-    }
-  }
-  return { kept: [...kept].sort((a, b) => a - b), again };
 }
 
 function inputLike(builder: GraphBuilder, graph: Graph, id: ValueId): ValueId {

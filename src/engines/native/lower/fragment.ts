@@ -17,7 +17,8 @@ import type { Layout } from '../plan/program';
  *   (its prologue: elementwise and movement) and an elementwise epilogue of the root's shape. Stores have the root's shape.
  * - rows: members are independent along the leading axis, which all have (`rows` long), except uniform values (that have
  *   no such axis and are read by broadcasts) and sums over axis 0, which only stores may be.
- *   Matmuls have the rows as their m (transposeA false) and a uniform second operand.
+ *   Matmuls have the rows as their m (transposeA false) and a uniform second operand; or they sum over the rows
+ *   (transposeA true, both operands have them), and then only stores may be such.
  * - draw: root is a `random` op; nothing else. The kernel's scalar parameters are key0 and key1 (u32).
  * - scatter: root is a scatterAdd; nothing else.
  */

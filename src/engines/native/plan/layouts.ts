@@ -8,6 +8,7 @@ import type { Target } from '../nest/ir';
 import type { Grouping } from './groups';
 import { baseOf, layoutsFor, seenThrough, storesOf } from './memory';
 import type { Layout } from './program';
+import { isTerminal } from './rows';
 import { denseLayout } from './views';
 
 /** Cycles an element when lanes do not lie next to each other, against one vector at a time. */
@@ -205,7 +206,7 @@ function groupCost(
       for (const store of stores) along(store, nodes[store].type.shape.length - 1);
     }
   }
-  if (group.kind === 'rows') for (const store of stores) along(store, 0);
+  if (group.kind === 'rows') for (const store of stores) if (!isTerminal(nodes[store])) along(store, 0);
   return cost;
 }
 

@@ -4,6 +4,7 @@
  * a product whose rows are put together from columns (a network over the parameters of a tensor).
  */
 import { sizeOf, type Node, type ValueId } from '../../../graph/ir';
+import { isContraction } from '../lower/lanes';
 import { isElementwise, type Analysis } from './analysis';
 import type { Group, Grouping } from './groups';
 
@@ -91,8 +92,8 @@ function grow(grouping: Grouping, group: Group, width: number): void {
 }
 
 /** A sum over all rows; what depends on it is no longer a row's own. */
-function isTerminal(node: Node): boolean {
-  return node.op === 'reduceSum' && node.attributes.axes.includes(0);
+export function isTerminal(node: Node): boolean {
+  return isContraction(node) || (node.op === 'reduceSum' && node.attributes.axes.includes(0));
 }
 
 function belongs(grouping: Grouping, group: Group, id: ValueId, width: number): boolean {
@@ -111,7 +112,10 @@ function belongs(grouping: Grouping, group: Group, id: ValueId, width: number): 
 
   if (node.op === 'reduceSum' && node.attributes.axes.includes(0)) {
     // Only what the group itself computes is worth adding up here.
-    return node.attributes.axes.length === 1 && hasRows(node.inputs[0]) && group.members.has(node.inputs[0]);
+    return hasRows(node.inputs[0]) && group.members.has(node.inputs[0]);
+  }
+  if (isContraction(node)) {
+    return width === NETWORK && node.inputs.every((operand) => hasRows(operand) && group.members.has(operand));
   }
   if (!hasRows(id)) return false;
   if (isElementwise(node)) return true;
@@ -131,6 +135,8 @@ function belongs(grouping: Grouping, group: Group, id: ValueId, width: number): 
       const { begin, size, strides } = node.attributes;
       return hasRows(operand) && begin[0] === 0 && size[0] === rows && strides[0] === 1 && group.members.has(operand);
     }
+    case 'pad':
+      return hasRows(operand) && node.attributes.low[0] === 0 && graph.nodes[operand].type.shape[0] === rows;
     case 'concat':
       return node.attributes.axis > 0;
     case 'gather':
@@ -139,7 +145,7 @@ function belongs(grouping: Grouping, group: Group, id: ValueId, width: number): 
       );
     case 'matmul':
       // The way back from a softmax is left to products of their own: they lie by rows, as the way there does.
-      return width === NETWORK && isRowProduct(analysis, id) && group.members.has(operand);
+      return width === NETWORK && isRowProduct(analysis, id) && hasRows(operand) && status[operand] === 'computed';
     default:
       return false;
   }

@@ -2,4 +2,4 @@ export { chooseMode, LANE_MAJOR_LIMITS, laneMajorCost, type LaneMajorCost, type 
 export { lowerLaneMajor, vectorsInFlight, type LaneMajorOptions } from './program';
 export { laneBackProblem } from './reverse';
 export { lowerRows, type RowsOptions } from './rows';
-export { rowRoles, rowsEligible, type Role } from './slice';
+export { isContraction, rowRoles, rowsEligible, type Role } from './slice';

@@ -8,11 +8,12 @@ import type { BufferParameter, Expr, Index, Kernel, Statement, Target } from '..
 import { Names } from '../../nest/names';
 import type { Layout } from '../../plan/program';
 import type { BufferUse, Fragment, Lowered } from '../fragment';
+import { Contraction, zeroed } from './contraction';
 import { operationsOf, operationsOfGraph } from './cost';
 import { Dag, type Ref } from './dag';
 import { allCoordinates, Evaluator, flat, isElementwise, registerType } from './evaluate';
 import type { Source } from './home';
-import { isRowSum, sliceRows, type RowGraph } from './slice';
+import { isContraction, isRowSum, sliceRows, type RowGraph } from './slice';
 
 /** Values up to this size are written out, and products of up to so many terms. */
 const UNROLL = 16;
@@ -49,6 +50,9 @@ class RowsLowering {
   private readonly operandBuffers = new Map<ValueId, string>();
   private readonly storeBuffers: readonly string[];
   private readonly sums: readonly RowSum[];
+  private readonly contractions = new Map<number, Contraction>();
+  /** Where an operand of each of them is transposed, one after the other. */
+  private transposed?: string;
   private readonly top: Statement[] = [];
 
   constructor(
@@ -75,6 +79,14 @@ class RowsLowering {
       return name;
     });
     this.sums = stores.flatMap((id, store) => (isRowSum(graph.nodes[id]) ? [this.openSum(store)] : []));
+    stores.forEach((id, store) => {
+      const node = graph.nodes[id];
+      if (!isContraction(node)) return;
+      const { shape } = node.type;
+      const each = new Contraction(this.names, target, shape, layouts.get(id)!, this.storeBuffers[store]);
+      this.contractions.set(store, each);
+      this.top.push(...each.open());
+    });
   }
 
   lower(): Lowered {
@@ -83,6 +95,7 @@ class RowsLowering {
     const span = vectors * lanes;
     const whole = Math.floor(this.rows / span) * span;
     const rest = this.rows - whole;
+    this.openTransposed(span);
     const body: Statement[] = [];
     if (whole > 0) body.push(...this.tiles(vectors, whole, indexOf(0), span));
     if (rest > 0) body.push(...this.tiles(Math.ceil(rest / lanes), rest, indexOf(whole), rest));
@@ -90,9 +103,18 @@ class RowsLowering {
       name: 'rows',
       buffers: this.parameters,
       scalars: [],
-      body: [...this.top, ...body, ...this.closeSums()],
+      body: [...this.top, ...body, ...this.closeSums(), ...[...this.contractions.values()].flatMap((c) => c.close())],
     };
     return { kernel, buffers: this.buffers };
+  }
+
+  private openTransposed(span: number): void {
+    if (this.contractions.size === 0) return;
+    this.transposed = this.names.fresh('transposed');
+    const length = Math.max(...[...this.contractions.values()].map((each) => each.transposedLength(span)));
+    const ragged = [...this.contractions.values()].some((each) => each.ragged);
+    if (ragged) this.top.push(...zeroed(this.names, this.transposed, length, this.target.lanes));
+    else this.top.push({ kind: 'local', buffer: this.transposed, memory: 'f32', length });
   }
 
   /** As many vectors as registers for a tile of a product; else by the length of a row's code. */
@@ -128,7 +150,7 @@ class RowsLowering {
       span,
       (variable) => {
         const evaluator = this.evaluator(dag, addIndex(first, variable));
-        this.tile(evaluator, addIndex(first, variable));
+        this.tile(evaluator, addIndex(first, variable), span);
         locals = evaluator.tiles.locals;
       },
       { attached: true },
@@ -172,24 +194,26 @@ class RowsLowering {
   }
 
   /**
-   * One tile: everything small, the sums, then the stores. A store may lie where an operand lies, so that all is read
+   * One tile of `rows` rows: everything small, the sums, then the stores. A store may lie where an operand lies, so that all is read
    * before the first is written; of several large values all but the last are kept in tiles until then.
    */
-  private tile(evaluator: Evaluator, first: Index): void {
-    const { graph } = this.row;
+  private tile(evaluator: Evaluator, first: Index, rows: number): void {
     const small: { readonly store: number; readonly values: readonly Ref[] }[] = [];
     const large: number[] = [];
-    graph.outputs.forEach((id, store) => {
+    const ids = this.row.stores.map(([id]) => id);
+    this.row.stores.forEach(([id, right], store) => {
       const sum = this.sums.find((each) => each.store === store);
-      if (sum !== undefined) this.addUp(evaluator, sum, id);
+      const contraction = this.contractions.get(store);
+      if (contraction !== undefined) contraction.add(evaluator, { left: id, right }, rows, this.transposed!);
+      else if (sum !== undefined) this.addUp(evaluator, sum, id);
       else if (evaluator.size(id) <= UNROLL) small.push({ store, values: evaluator.elements(id) });
       else large.push(store);
     });
-    const direct = [...large].reverse().find((store) => this.isDirect(evaluator, graph.outputs[store]));
-    for (const store of large) if (store !== direct) evaluator.tiles.home(graph.outputs[store]);
+    const direct = [...large].reverse().find((store) => this.isDirect(evaluator, ids[store]));
+    for (const store of large) if (store !== direct) evaluator.tiles.home(ids[store]);
     const { tiles } = evaluator;
     for (const store of direct === undefined ? large : [direct, ...large.filter((other) => other !== direct)]) {
-      const id = graph.outputs[store];
+      const id = ids[store];
       const element = (at: readonly Index[]): Ref =>
         store === direct ? evaluator.compute(id, at) : evaluator.value(id, at);
       evaluator.within(() =>
@@ -197,7 +221,7 @@ class RowsLowering {
       );
     }
     for (const { store, values } of small) {
-      const shape = evaluator.shape(graph.outputs[store]);
+      const shape = evaluator.shape(ids[store]);
       allCoordinates(shape).forEach((at, e) => this.store(evaluator.dag, store, first, at, values[e]));
     }
   }

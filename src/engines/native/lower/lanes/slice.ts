@@ -118,15 +118,24 @@ export function rowRoles(graph: Graph, id: ValueId): readonly Role[] | undefined
   return rowRule(graph, id)?.roles;
 }
 
-/** True if the node can be a member of a `rows` fragment along its own leading axis (a sum over axis 0 only as a store). */
+/**
+ * True if the node can be a member of a `rows` fragment along its own leading axis (a sum over axis 0, and a product that
+ * sums over the rows, only as a store).
+ */
 export function rowsEligible(graph: Graph, id: ValueId): boolean {
   const node = graph.nodes[id];
-  return rowRule(graph, id) !== undefined || isRowSum(node);
+  return rowRule(graph, id) !== undefined || isRowSum(node) || isContraction(node);
 }
 
 /** A sum over the rows (and perhaps other axes) of its operand. */
 export function isRowSum(node: Node): boolean {
   return node.op === 'reduceSum' && node.attributes.axes[0] === 0;
+}
+
+/** aᵀ·b of two values that have the rows: a sum over the rows. */
+export function isContraction(node: Node): boolean {
+  if (node.op !== 'matmul') return false;
+  return node.type.shape.length === 2 && node.attributes.transposeA && !node.attributes.transposeB;
 }
 
 /** An input of the per-row graph. */
@@ -141,11 +150,13 @@ export interface RowGraph {
   readonly graph: Graph;
   /** One an input of the graph, in its order. */
   readonly inputs: readonly RowInput[];
+  /** Values that make up each store: its row; for a product that sums over the rows, both of its operands' rows. */
+  readonly stores: readonly (readonly ValueId[])[];
 }
 
 /**
  * The graph of one row. Outputs are those of `stores`, in order: the row of a store; for a sum over the rows what the row
- * adds to it. Throws if a member is not independent along the rows: the fragment is malformed.
+ * adds to it; for a product that sums over them the row's two values. Throws if a member is not independent along the rows: the fragment is malformed.
  */
 export function sliceRows(
   graph: Graph,
@@ -192,13 +203,14 @@ export function sliceRows(
       const operands = node.inputs.map((input, i) => value(input, rule.roles[i]));
       return rule.emit(builder, operands, row);
     });
-  const outputs = stores.map((id) => {
+  const parts = stores.map((id) => {
     const node = graph.nodes[id];
-    if (node.op !== 'reduceSum' || !isRowSum(node)) return value(id, 'row');
+    if (isContraction(node)) return node.inputs.map((operand) => value(operand, 'row'));
+    if (node.op !== 'reduceSum' || !isRowSum(node)) return [value(id, 'row')];
     const rest = node.attributes.axes.slice(1).map((axis) => axis - 1);
-    return builder.reduceSum(value(node.inputs[0], 'row'), rest);
+    return [builder.reduceSum(value(node.inputs[0], 'row'), rest)];
   });
-  return { graph: builder.finish(outputs), inputs };
+  return { graph: builder.finish(parts.flat()), inputs, stores: parts };
 }
 
 function malformed(graph: Graph, id: ValueId, rows: number): never {
