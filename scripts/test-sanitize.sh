@@ -22,6 +22,6 @@ export UBSAN_OPTIONS='print_stacktrace=1'
 export OUTERLOOP_REQUIRE="${OUTERLOOP_REQUIRE:+$OUTERLOOP_REQUIRE,}native"
 
 if [ $# -eq 0 ]; then
-  set -- -t '^native' test/engines/conformance test/engines/ops
+  set -- -t '^native' test/engines/conformance test/engines/derivatives test/engines/ops
 fi
 LD_PRELOAD="$library" node node_modules/jest/bin/jest.js --selectProjects quick --runInBand --testTimeout=300000 "$@"
