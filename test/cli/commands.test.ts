@@ -1,10 +1,9 @@
 /** The command line as a process: what it prints, what it writes, how it exits. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { PassThrough } from 'node:stream';
-import { runCommandLine } from '../../src/cli/program';
-import { engineLimits, type Terminal } from '../../src/cli/session';
+import { engineLimits } from '../../src/cli/session';
 import { HAS_COMPILER } from '../support/native';
+import { here } from '../support/command-line';
 import { CompiledSources, finished, temporaryFolder, type Finished } from '../outer/compiled';
 
 // Each test starts processes, on machines that may be busy.
@@ -24,14 +23,6 @@ afterAll(() => {
 });
 
 const outerloop = (...args: string[]): Promise<Finished> => sources.run(CLI, args, { cwd: folder });
-
-/** In this process: starting one costs a second, and dozens of them minutes where the machine is busy. */
-async function here(...args: string[]): Promise<Pick<Finished, 'code' | 'stdout' | 'stderr'>> {
-  const [out, err] = [new PassThrough(), new PassThrough()];
-  const code = await runCommandLine(args, { out, err } as unknown as Terminal);
-  const text = (stream: PassThrough): string => (stream.read() as Buffer | null)?.toString() ?? '';
-  return { code, stdout: text(out), stderr: text(err) };
-}
 
 const SMALL = ['train', 'quadratic', '--engine', 'reference', '--set', 'iterations=5', '--set', 'pairs=4'];
 

@@ -1,22 +1,13 @@
 /** The experiments that ship with the package: each can be run by its name, in full and in its short form. */
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { PassThrough } from 'node:stream';
 import { readConfigFile } from '../../src/cli/commands/train';
 import { experimentFiles } from '../../src/cli/experiments';
-import { runCommandLine } from '../../src/cli/program';
-import type { Terminal } from '../../src/cli/session';
 import { createContainer } from '../../src/container';
 import { expandSweep } from '../../src/outer';
+import { here } from '../support/command-line';
 
 const ROOT = resolve(__dirname, '..', '..');
-
-async function here(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  const [out, err] = [new PassThrough(), new PassThrough()];
-  const code = await runCommandLine(args, { out, err } as unknown as Terminal);
-  const text = (stream: PassThrough): string => (stream.read() as Buffer | null)?.toString() ?? '';
-  return { code, stdout: text(out), stderr: text(err) };
-}
 
 test.each([...experimentFiles()])(
   '%s: every run of both forms is a configuration, the short one is shorter',

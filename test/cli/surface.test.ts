@@ -1,9 +1,7 @@
 /** `outerloop surface`: what it prints and writes, and what it refuses before any work. */
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { PassThrough } from 'node:stream';
-import { runCommandLine } from '../../src/cli/program';
-import type { Terminal } from '../../src/cli/session';
+import { here } from '../support/command-line';
 import { temporaryFolder } from '../outer/compiled';
 
 jest.setTimeout(60_000);
@@ -11,13 +9,6 @@ jest.setTimeout(60_000);
 const folder = temporaryFolder();
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const at = (...path: string[]): string => join(folder, ...path);
-
-async function here(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  const [out, err] = [new PassThrough(), new PassThrough()];
-  const code = await runCommandLine(args, { out, err } as unknown as Terminal);
-  const text = (stream: PassThrough): string => (stream.read() as Buffer | null)?.toString() ?? '';
-  return { code, stdout: text(out), stderr: text(err) };
-}
 
 /** Lorenz' system by Euler steps in float64, from the fixed start: mean of (z − z*)². */
 function lorenzLoss(lnA: number, lnR: number, steps: number): number {

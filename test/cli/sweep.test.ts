@@ -1,9 +1,7 @@
 /** `outerloop sweep` and `outerloop compare`: what they print, write and survive. */
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { PassThrough } from 'node:stream';
-import { runCommandLine } from '../../src/cli/program';
-import type { Terminal } from '../../src/cli/session';
+import { here } from '../support/command-line';
 import { CompiledSources, finished, temporaryFolder } from '../outer/compiled';
 
 jest.setTimeout(120_000);
@@ -21,13 +19,6 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** A command without a process of its own, which would take a second to start. Paths are absolute. */
-async function here(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  const [out, err] = [new PassThrough(), new PassThrough()];
-  const code = await runCommandLine(args, { out, err } as unknown as Terminal);
-  const text = (stream: PassThrough): string => (stream.read() as Buffer | null)?.toString() ?? '';
-  return { code, stdout: text(out), stderr: text(err) };
-}
 const at = (...path: string[]): string => join(folder, ...path);
 
 const lineCount = (path: string): number =>

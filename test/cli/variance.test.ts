@@ -1,10 +1,8 @@
 /** `outerloop variance`: what it prints and writes, and what it refuses before any work. */
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { PassThrough } from 'node:stream';
-import { runCommandLine } from '../../src/cli/program';
-import type { Terminal } from '../../src/cli/session';
 import type { VarianceReport } from '../../src/report';
+import { here } from '../support/command-line';
 import { temporaryFolder } from '../outer/compiled';
 
 jest.setTimeout(60_000);
@@ -12,13 +10,6 @@ jest.setTimeout(60_000);
 const folder = temporaryFolder();
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const at = (...path: string[]): string => join(folder, ...path);
-
-async function here(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  const [out, err] = [new PassThrough(), new PassThrough()];
-  const code = await runCommandLine(args, { out, err } as unknown as Terminal);
-  const text = (stream: PassThrough): string => (stream.read() as Buffer | null)?.toString() ?? '';
-  return { code, stdout: text(out), stderr: text(err) };
-}
 
 const LORENZ = ['--engine', 'reference', '--set', 'horizon=20', '--set', 'window=10'];
 const varianceOf = (...more: string[]) =>
