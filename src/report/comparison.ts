@@ -136,6 +136,10 @@ function checkDistinct(label: string, runs: readonly ComparedRun[]): void {
 /** Short forms of keys in labels. */
 const shortKey = (key: string): string => key.replace(/^estimator\./, '').replace(/^outerOptimizer\./, 'outer ');
 
+/** Whether the setting is there in another form: a number where others have a schedule with options, or the other way round. */
+const elsewhere = (leaves: ReadonlyMap<string, ConfigValue>, key: string): boolean =>
+  !leaves.has(key) && [...leaves.keys()].some((own) => own.startsWith(`${key}.`) || key.startsWith(`${own}.`));
+
 /**
  * One label a configuration: the estimator's name, then each setting that is not the same for all. Options of named things
  * count where the name is the same: that another estimator has other options goes without saying.
@@ -149,7 +153,7 @@ function labelsOf(configs: readonly ConfigObject[]): string[] {
   const keys = [...new Set(flat.flatMap((leaves) => [...leaves.keys()]))];
   return flat.map((leaves, i) => {
     const own = keys
-      .filter((key) => key !== 'estimator.name')
+      .filter((key) => key !== 'estimator.name' && !elsewhere(leaves, key))
       .filter((key) =>
         flat.some(
           (other, j) => nameAt(i, key) === nameAt(j, key) && textOf(other.get(key)) !== textOf(leaves.get(key)),

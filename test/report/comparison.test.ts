@@ -114,6 +114,11 @@ describe('groups', () => {
       [{}, { outerOptimizer: { name: 'sgd', learningRate: 0.2 } }],
       ['nres outer learningRate=0.1', 'nres outer learningRate=0.2'],
     ],
+    [
+      'a rate, and a schedule of it',
+      [{}, { outerOptimizer: { name: 'sgd', learningRate: { name: 'cosine', initial: 0.2 } } }],
+      ['nres outer learningRate=0.1', 'nres cosine outer learningRate.initial=0.2'],
+    ],
     ['another engine', [{}, { engine: 'native' }], ['nres engine=reference', 'nres engine=native']],
   ])('labels: %s', (_name, configs, expected) => {
     expect(labels(...configs)).toEqual(expected);
