@@ -130,10 +130,10 @@ async function createTogether(
   bytesEach: number,
 ): Promise<void> {
   const total = asked.reduce((sum, { request }) => sum + request.size, 0);
-  const alone = async (): Promise<void> => {
+  if (asked.length === 1 || total * bytesEach > MOST_BYTES) {
     for (const { request, resolve, reject } of asked) await program.createPopulation(request).then(resolve, reject);
-  };
-  if (asked.length === 1 || total * bytesEach > MOST_BYTES) return alone();
+    return;
+  }
   const sizes = asked.map(({ request }) => request.size);
   const seeds = asked.map(({ request }) => request.seed);
   const of = Int32Array.from(sizes.flatMap((size, run) => Array.from({ length: size }, () => run)));

@@ -42,12 +42,20 @@ export class JointPopulation {
   /** One request for the particles of several; all of them have the form, and the further columns, of the first. */
   merged<R extends Partial<Reset & Window> & ParticleSelection>(requests: readonly Placed<R>[]): R {
     const [{ request: first }] = requests;
-    const particles = Int32Array.from(requests.flatMap(({ part, request }) => this.inWhole(part, request.particles)));
+    const particles = joined(
+      Int32Array,
+      requests.map(({ part, request }) => this.inWhole(part, request.particles)),
+    );
     const signals = [...new Set(requests.flatMap(({ request: { signal } }) => signal ?? []))];
     const column = (name: 'workers' | 'episodes'): object =>
       first[name] === undefined
         ? {}
-        : { [name]: Int32Array.from(requests.flatMap(({ request }) => [...(request[name] ?? [])])) };
+        : {
+            [name]: joined(
+              Int32Array,
+              requests.map(({ request }) => request[name]!),
+            ),
+          };
     return {
       ...first,
       particles,
@@ -57,36 +65,42 @@ export class JointPopulation {
       ...column('episodes'),
       ...(first.directions === undefined
         ? {}
-        : { directions: joined(requests.map(({ request }) => request.directions!)) }),
+        : {
+            directions: joined(
+              Float64Array,
+              requests.map(({ request }) => request.directions!),
+            ),
+          }),
     };
   }
 
-  inWhole(part: number, particles: Int32Array): number[] {
-    return Array.from(particles, (particle) => particle + this.firsts[part]);
+  inWhole(part: number, particles: Int32Array): Int32Array {
+    return particles.map((particle) => particle + this.firsts[part]);
   }
 
   private perturbation(requests: readonly Placed<ParticleSelection>[]): Perturbation {
     const given = requests.map(({ request }) => request.perturbation);
     const [{ form }] = given;
     if (form === 'explicit') {
-      return { form, thetas: joined(given.map((one) => (one as Perturbation & { readonly form: 'explicit' }).thetas)) };
+      const rows = given.flatMap((one) => (one.form === 'explicit' ? [one.thetas] : []));
+      return { form, thetas: joined(Float64Array, rows) };
     }
     const theta = new Float64Array(this.sizes.length * this.thetaSize);
     // Of runs that have no particle in the call, rows are not looked at.
     const sigma = new Float64Array(this.sizes.length);
-    const keys: number[] = [];
-    const signs: number[] = [];
+    const keys: Uint32Array[] = [];
+    const signs: Int8Array[] = [];
     requests.forEach(({ part, request: { perturbation } }) => {
       if (perturbation.form === 'explicit') return;
       theta.set(perturbation.theta, part * this.thetaSize);
       if (perturbation.form === 'none') return;
       if (typeof perturbation.sigma !== 'number') throw new EngineError('the σ of one run is a number.');
       sigma[part] = perturbation.sigma;
-      keys.push(...perturbation.keys);
-      signs.push(...perturbation.signs);
+      keys.push(perturbation.keys);
+      signs.push(perturbation.signs);
     });
     if (form === 'none') return { form, theta };
-    return { form, theta, sigma, keys: Uint32Array.from(keys), signs: Int8Array.from(signs) };
+    return { form, theta, sigma, keys: joined(Uint32Array, keys), signs: joined(Int8Array, signs) };
   }
 }
 
@@ -95,8 +109,11 @@ interface Placed<R> {
   readonly request: R;
 }
 
-function joined(arrays: readonly Float64Array[]): Float64Array {
-  const out = new Float64Array(arrays.reduce((sum, { length }) => sum + length, 0));
+function joined<T extends Float64Array | Int32Array | Uint32Array | Int8Array>(
+  kind: new (length: number) => T,
+  arrays: readonly T[],
+): T {
+  const out = new kind(arrays.reduce((sum, { length }) => sum + length, 0));
   let at = 0;
   for (const array of arrays) {
     out.set(array, at);
@@ -141,8 +158,8 @@ export class PopulationPart implements DerivativePopulation {
   }
 
   copy(from: Int32Array, to: Int32Array): Promise<void> {
-    const within = (particles: Int32Array): Int32Array => Int32Array.from(this.joint.inWhole(this.part, particles));
-    return this.joint.whole.copy(within(from), within(to));
+    const { joint, part } = this;
+    return joint.whole.copy(joint.inWhole(part, from), joint.inWhole(part, to));
   }
 
   phases(): Int32Array {

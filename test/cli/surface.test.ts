@@ -2,6 +2,7 @@
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { here } from '../support/command-line';
+import { lorenzLoss } from '../support/lorenz';
 import { temporaryFolder } from '../outer/compiled';
 
 jest.setTimeout(60_000);
@@ -9,26 +10,6 @@ jest.setTimeout(60_000);
 const folder = temporaryFolder();
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const at = (...path: string[]): string => join(folder, ...path);
-
-/** Lorenz' system by Euler steps in float64, from the fixed start: mean of (z − z*)². */
-function lorenzLoss(lnA: number, lnR: number, steps: number): number {
-  const move = ([x, y, z]: number[], a: number, r: number): number[] => [
-    x + 0.005 * a * (y - x),
-    y + 0.005 * (x * (r - z) - y),
-    z + 0.005 * (x * y - (8 / 3) * z),
-  ];
-  let [own, target] = [
-    [1.2, 1.3, 1.6],
-    [1.2, 1.3, 1.6],
-  ];
-  let sum = 0;
-  for (let t = 0; t < steps; t++) {
-    own = move(own, Math.exp(lnA), Math.exp(lnR));
-    target = move(target, 10, 28);
-    sum += (own[2] - target[2]) ** 2;
-  }
-  return sum / steps;
-}
 
 interface Numbers {
   readonly x: { readonly name: string; readonly stored: number[]; readonly natural: number[] };
@@ -63,7 +44,7 @@ test('the loss at every point, θ of runs over it, a page and the numbers', asyn
   const numbers = JSON.parse(readFileSync(at('page.json'), 'utf8')) as Numbers;
   expect(numbers.x.stored).toEqual([2, 2 + 2 / 3, 2 + 4 / 3, 4]);
   numbers.x.natural.forEach((value, i) => expect(value / Math.exp(numbers.x.stored[i])).toBeCloseTo(1, 6));
-  const expected = [3, 3.5, 4].map((lnR) => numbers.x.stored.map((lnA) => lorenzLoss(lnA, lnR, 60)));
+  const expected = [3, 3.5, 4].map((lnR) => numbers.x.stored.map((lnA) => lorenzLoss([lnA, lnR], 60)));
   expected.forEach((row, j) => row.forEach((loss, i) => expect(numbers.meanLoss[j][i] / loss).toBeCloseTo(1, 5)));
   expect(numbers.least.mean).toBe(Math.min(...numbers.meanLoss.flat()));
   expect(stdout).toMatch(/least on the grid/);

@@ -3,6 +3,7 @@ import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { VarianceReport } from '../../src/report';
 import { here } from '../support/command-line';
+import { lorenzLoss } from '../support/lorenz';
 import { temporaryFolder } from '../outer/compiled';
 
 jest.setTimeout(60_000);
@@ -16,31 +17,15 @@ const varianceOf = (...more: string[]) =>
   here('variance', 'lorenz', ...LORENZ, '--repeats', '4', '--output', at('page.html'), ...more);
 const report = (): VarianceReport => JSON.parse(readFileSync(at('page.json'), 'utf8')) as VarianceReport;
 
-/** Mean of (z − z*)² over 20 Euler steps in float64, from the fixed start. */
-function lorenzLoss([lnA, lnR]: readonly number[]): number {
-  const move = ([x, y, z]: number[], a: number, r: number): number[] => [
-    x + 0.005 * a * (y - x),
-    y + 0.005 * (x * (r - z) - y),
-    z + 0.005 * (x * y - (8 / 3) * z),
-  ];
-  let [own, target] = [
-    [1.2, 1.3, 1.6],
-    [1.2, 1.3, 1.6],
-  ];
-  let sum = 0;
-  for (let t = 0; t < 20; t++) {
-    own = move(own, Math.exp(lnA), Math.exp(lnR));
-    target = move(target, 10, 28);
-    sum += (own[2] - target[2]) ** 2;
-  }
-  return sum / 20;
-}
-
 /** Gradient of the mean loss by central differences. */
 function lorenzSlopes(theta: readonly number[]): number[] {
   const h = 1e-5;
   return [0, 1].map((k) => {
-    const moved = (by: number): number => lorenzLoss(theta.map((x, i) => (i === k ? x + by : x)));
+    const moved = (by: number): number =>
+      lorenzLoss(
+        theta.map((x, i) => (i === k ? x + by : x)),
+        20,
+      );
     return (moved(h) - moved(-h)) / (2 * h);
   });
 }

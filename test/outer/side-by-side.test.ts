@@ -2,11 +2,12 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { ConfigObject, UnrollEngine } from '../../src/contracts';
+import type { ConfigObject, Population, UnrollEngine } from '../../src/contracts';
 import { EngineError } from '../../src/contracts';
 import { createContainer } from '../../src/container';
 import { groupsOfShape, resolveConfig, SharedEngine, sideBySide, type Resolver } from '../../src/outer';
 import { Meeting } from '../../src/outer/meeting';
+import { JointPopulation } from '../../src/outer/shared-population';
 import { resumeRun, startRun } from '../../src/outer/run-directory';
 import { describeNative } from '../support/native';
 
@@ -187,6 +188,39 @@ test('shapes agree: seeds, σ, rates and iterations may differ; windows, pairs a
   ];
   const groups = groupsOfShape([...runs.keys()], (i) => runs[i]);
   expect(groups).toEqual([[0, 1, 2, 3, 7], [4], [5], [6]]);
+});
+
+test('requests of many particles are one request: more than a call has arguments', () => {
+  const size = 200_000;
+  const joint = new JointPopulation({} as Population, [size, size], 1);
+  const particles = Int32Array.from({ length: size }, (_, i) => i);
+  const request = (run: number) => ({
+    particles,
+    perturbation: {
+      form: 'gaussian',
+      theta: Float64Array.of(run),
+      sigma: 0.1 + run,
+      keys: new Uint32Array(2 * size).fill(run),
+      signs: new Int8Array(size).fill(1 - 2 * run),
+    } as const,
+    steps: 3,
+  });
+  const { particles: all, perturbation } = joint.merged([0, 1].map((part) => ({ part, request: request(part) })));
+  expect([all.length, all[0], all[size - 1], all[size], all[2 * size - 1]]).toEqual([
+    2 * size,
+    0,
+    size - 1,
+    size,
+    2 * size - 1,
+  ]);
+  expect([...perturbation.theta]).toEqual([0, 1]);
+  expect(perturbation.sigma).toEqual(Float64Array.of(0.1, 1.1));
+  expect([perturbation.keys[2 * size - 1], perturbation.keys[2 * size], perturbation.keys.length]).toEqual([
+    0,
+    1,
+    4 * size,
+  ]);
+  expect([perturbation.signs[size - 1], perturbation.signs[size]]).toEqual([1, -1]);
 });
 
 describe('meeting', () => {

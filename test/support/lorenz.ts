@@ -72,3 +72,14 @@ export function lorenzTest(count: number): (theta: ArrayLike<number>) => number 
     return sum / (count * HORIZON);
   };
 }
+
+/** Mean of the training problem's first losses, at θ = (ln a, ln r). */
+export function lorenzLoss(theta: readonly number[], steps: number): number {
+  const problem = lorenz();
+  const at = Float64Array.from(theta);
+  const state = new Float64Array(problem.stateSize);
+  problem.init(at, state, 0, 0);
+  let sum = 0;
+  for (let t = 0; t < steps; t++) sum += problem.step(at, state, t, 0, 0);
+  return sum / steps;
+}

@@ -27,6 +27,7 @@ import { bundleArray, checkCopy, checkReverseSteps, checkSteps, ParticleTable } 
 import { checkPerturbation, sigmasOf } from '../shared/perturbation';
 import { RunTable } from '../shared/runs';
 import { Sequence } from '../shared/scheduling';
+import type { Backup, ChunkedCall, Fresh, Job, NativeRequest, Place, StateArray, StepsCall } from './calls';
 import { ChunkedRecords, type Chunk } from './chunks';
 import { planMemory } from './memory';
 import { Pace } from './pace';
@@ -45,44 +46,6 @@ const WATCHED = { share: 0.02, nanoseconds: 1e9, copyBytesPerNanosecond: 4 };
 const ALONE_NANOSECONDS = 10_000;
 
 const FIELD = Object.fromEntries(REQUEST_FIELDS.map((name, i) => [name, i])) as Record<RequestField, number>;
-
-type Job = 'reset' | 'advance' | 'reverse' | 'finish' | 'restore';
-
-type StateArray = Float32Array | Int32Array | Uint8Array;
-
-/** Where a call finds its records, and a `struct ol_request` that says so. */
-interface Place {
-  readonly words: BigInt64Array;
-  /** The same bytes. */
-  readonly doubles: Float64Array;
-  readonly address: Address;
-}
-
-/** Columns by entry of a request rather than by particle. */
-interface Fresh {
-  readonly workers: Int32Array;
-  readonly episodes: Int32Array;
-  readonly t: Int32Array;
-}
-
-/** A request in native form, and everything that its addresses point to. */
-interface NativeRequest {
-  readonly words: BigInt64Array;
-  /** The same bytes. */
-  readonly doubles: Float64Array;
-  /** Of the words. */
-  readonly context: Address;
-  readonly arrays: ArrayBufferView[];
-  /** double [results × count]. */
-  readonly results: Float64Array;
-}
-
-interface Backup {
-  readonly address: Address;
-  readonly bytes: number;
-  readonly begun: Uint8Array;
-  readonly cancel: Int32Array;
-}
 
 export class NativePopulation implements DerivativePopulation {
   readonly size: number;
@@ -583,29 +546,4 @@ export class NativePopulation implements DerivativePopulation {
       await runtime.leafCopy(words, [data]);
     }
   }
-}
-
-/** A window forward, or forward and back. */
-interface StepsCall {
-  readonly call: 'advance' | 'differentiate';
-  readonly job: 'advance' | 'reverse';
-  readonly scratch: number;
-  /** Numbers of a particle's row of derivatives. */
-  readonly width: number;
-  readonly pace: Pace;
-  /** Further fields of the request. */
-  readonly fill?: (native: NativeRequest) => void;
-}
-
-interface ChunkedCall {
-  readonly job: 'reset' | 'advance' | 'reverse' | 'finish';
-  readonly request: ParticleSelection;
-  /** Of the results. */
-  readonly rows: number;
-  readonly scratch: number;
-  readonly steps?: number;
-  /** Further fields of the request. */
-  readonly fill?: ((native: NativeRequest) => void) | undefined;
-  /** By entry of the request; absent: the population's own. */
-  readonly fresh?: Fresh;
 }
