@@ -1,6 +1,7 @@
 /** Commands, flags and help; what a mistake prints and which code it exits with. */
 import { Command, CommanderError, Option } from 'commander';
-import { OuterloopError } from '../contracts';
+import { ConfigurationError, OuterloopError } from '../contracts';
+import { DEFAULT_BASE_LINES, RELATIVE_TASKS } from '../outer';
 import { version } from '../outer/version';
 import { compare, type CompareOptions } from './commands/compare';
 import { dataFetch, dataList, dataVerify } from './commands/data';
@@ -8,6 +9,7 @@ import { demo, type DemoOptions } from './commands/demo';
 import { doctor } from './commands/doctor';
 import { evaluate, type EvaluateOptions } from './commands/evaluate';
 import { list } from './commands/list';
+import { metaTest, type MetaTestOptions } from './commands/meta-test';
 import { report } from './commands/report';
 import { resume, type ResumeOptions } from './commands/resume';
 import { surface, type SurfaceOptions } from './commands/surface';
@@ -40,6 +42,27 @@ const withOutput = ({ out, ...options }: TrainOptions & Alias): TrainOptions => 
   ...(out === undefined ? {} : { output: out }),
   ...options,
 });
+
+const RELATIVES = Object.keys(RELATIVE_TASKS).join(', ');
+/** Flags of `evaluate` that mean something with `--tasks` only, and those that do not mean anything with it. */
+const WITH_TASKS = ['baselines', 'rates', 'tuningSeeds', 'seeds', 'output'] as const;
+
+/** @throws ConfigurationError for flags that do not go together */
+function judge(
+  directory: string,
+  options: EvaluateOptions & Partial<MetaTestOptions>,
+  terminal: Terminal,
+): Promise<number> {
+  const { tasks } = options;
+  if (tasks !== undefined) {
+    if (options.particles === undefined) return metaTest(directory, { ...options, tasks }, terminal);
+    throw new ConfigurationError('--particles', 'nothing beside --tasks', `"${options.particles}"`, 'Use --seeds.');
+  }
+  const alone = WITH_TASKS.find((flag) => options[flag] !== undefined);
+  if (alone === undefined) return evaluate(directory, options, terminal);
+  const flag = `--${alone.replace('S', '-s')}`;
+  throw new ConfigurationError('--tasks', `the tasks that ${flag} is for, such as own`, 'nothing');
+}
 
 type Action = () => Promise<number>;
 
@@ -98,12 +121,21 @@ function build(terminal: Terminal, run: (action: Action) => void): Command {
     .option('--quiet', 'print nothing but where the results are')
     .action((directory: string, options: ResumeOptions) => run(() => resume(directory, options, terminal)));
 
-  running('evaluate <dir>', 'judge the θ of a run from fresh starts')
-    .option('--particles <n>', 'how many fresh starts')
+  running('evaluate <dir>', 'judge the θ of a run from fresh starts; with --tasks, its optimizer against tuned ones')
+    .option('--particles <n>', 'how many fresh starts (not with --tasks)')
     .option('--seed <n>', 'other starts and batches than those of the run')
     .option('--checkpoint <iteration>', 'the θ of this checkpoint instead of the newest')
     .option('--engine <name>', 'another engine than that of the run')
-    .action((directory: string, options: EvaluateOptions) => run(() => evaluate(directory, options, terminal)));
+    .option('--tasks <names|file.yaml>', `tasks to train by it and by others: panel, presets, a file, or ${RELATIVES}`)
+    .option('--baselines <names>', `with --tasks: who it is held against (default: ${DEFAULT_BASE_LINES})`)
+    .option('--rates <n>', 'with --tasks: learning rates that each of them is tuned over (default: 15)')
+    .option('--tuning-seeds <n>', 'with --tasks: trainings of each rate (default: 3)')
+    .option('--seeds <n>', 'with --tasks: fresh starts that all are judged on (default: 10)')
+    .option('--output <file>', 'with --tasks: the page; a .csv file lies beside it (default: meta-test.html)')
+    .option('--quiet', 'print nothing but the result')
+    .action((directory: string, options: EvaluateOptions & Partial<MetaTestOptions>) =>
+      run(() => judge(directory, options, terminal)),
+    );
 
   command('report <dir>', 'write report.html again from the files of a run').action(
     (directory: string, options: CommonOptions) => run(() => report(directory, options, terminal)),

@@ -1,6 +1,6 @@
 /** How θ is judged: fresh starts of the problem's evaluation, unperturbed, on the engine of the run. */
 import { EngineError, ShapeError, type Evaluation, type UnrollEngine, type UnrollProgram } from '../contracts';
-import { foldIn, seedKey, STREAMS } from '../random';
+import { foldIn, seedKey, STREAMS, type Stream } from '../random';
 import type { Measurement } from './events';
 
 /** Points of a learning curve at most. */
@@ -11,7 +11,12 @@ const CURVE_POINTS = 200;
  * so that before and after are paired.
  */
 export function evaluationSeed(seed: number): number {
-  const [low, high] = foldIn(seedKey(seed), STREAMS.evaluation);
+  return seedOfStream(seed, 'evaluation');
+}
+
+/** A seed of 53 bits for fresh starts that share no number with another use of `seed`. */
+export function seedOfStream(seed: number, stream: Stream): number {
+  const [low, high] = foldIn(seedKey(seed), STREAMS[stream]);
   return (high & 0x1fffff) * 0x100000000 + low;
 }
 

@@ -2,7 +2,14 @@
  * The outer loop. Whole runs: `resolveConfig` → `prepareRun` → `executeRun`; on disk with `run-directory`, which is not
  * exported here since it needs Node.
  */
-export { objectiveSchema, unroll, type Objective, type UnrollOptions } from './combinators/unroll';
+export {
+  metaTestProblem,
+  objectiveSchema,
+  unroll,
+  type MetaTestProblem,
+  type Objective,
+  type UnrollOptions,
+} from './combinators/unroll';
 export { checkWindows, resolveConfig, type NamedConfig, type ResolvedConfig } from './config';
 export { checkWith, optionNeed } from './config-check';
 export { parseOverride, type Override } from './config-merge';
@@ -86,3 +93,17 @@ export {
   type WindowMoments,
 } from './window-gradients';
 export { coordinateNames, describeTheta, initialTheta, thetaLayout } from './theta';
+export {
+  metaTest,
+  rateGrid,
+  stepsToLevel,
+  type Contestant,
+  type CoursePoint,
+  type MetaTest,
+  type MetaTestOptions,
+  type MetaTestResult,
+  type Statistics,
+  type Trial,
+  type TunedRate,
+} from './meta-test';
+export { DEFAULT_BASE_LINES, RELATIVE_TASKS } from './meta-test-tasks';

@@ -7,11 +7,13 @@ import {
   type Dataset,
   type DataWatch,
   type FactoryContext,
+  type LearnedOptimizer,
   type Registered,
   type RegisteredKind,
+  type Task,
   type UnrolledProblem,
 } from '../contracts';
-import { unroll } from './combinators/unroll';
+import { unroll, type Objective } from './combinators/unroll';
 import { checkWindows, type NamedConfig, type ResolvedConfig } from './config';
 import { display, fillDefaults, parseOptions } from './config-check';
 import { isConfigObject } from './config-merge';
@@ -103,19 +105,45 @@ class Builder {
 
 const horizonNumber = (horizon: number | 'infinite'): number => (horizon === 'infinite' ? Infinity : horizon);
 
-async function buildProblem(config: ResolvedConfig, builder: Builder): Promise<UnrolledProblem> {
-  if (config.problem !== undefined) return builder.create('problem', config.problem, 'problem');
+/** A task and an optimizer with what they meet under. */
+export interface PreparedParts {
+  readonly task: Task;
+  readonly optimizer: LearnedOptimizer;
+  readonly objective: Objective;
+  readonly horizon: number;
+}
+
+async function buildParts(config: ResolvedConfig, builder: Builder): Promise<PreparedParts> {
   const { horizon, objective } = config;
   if (config.task === undefined || config.optimizer === undefined || objective === undefined || horizon === undefined) {
     throw new ConfigurationError('problem', 'a problem, or a task and an optimizer', 'neither');
   }
-  return unroll({
+  return {
     task: await builder.create('task', config.task, 'task'),
     optimizer: await builder.create('optimizer', config.optimizer, 'optimizer'),
     objective,
     horizon: horizonNumber(horizon),
+  };
+}
+
+async function buildProblem(config: ResolvedConfig, builder: Builder): Promise<UnrolledProblem> {
+  if (config.problem !== undefined) return builder.create('problem', config.problem, 'problem');
+  return unroll({
+    ...(await buildParts(config, builder)),
     evaluation: { particles: config.evaluation.particles },
   });
+}
+
+/**
+ * The task and the optimizer of a configuration, apart, for those who combine them anew; loads data, runs nothing.
+ * @throws what `prepareRun` throws; ConfigurationError for a configuration of a whole problem
+ */
+export async function prepareParts(
+  config: ResolvedConfig,
+  resolver: Resolver,
+  watch?: DataWatch,
+): Promise<PreparedParts> {
+  return buildParts(config, new Builder(resolver, config, [], [], undefined, watch));
 }
 
 /**

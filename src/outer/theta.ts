@@ -5,6 +5,7 @@ import {
   treeFlatten,
   treeLeaves,
   treeUnflatten,
+  type LearnedOptimizer,
   type TensorTree,
   type ThetaDescription,
   type ThetaLayout,
@@ -12,7 +13,7 @@ import {
 } from '../contracts';
 import { EagerRandom, foldIn, seedKey, STREAMS } from '../random';
 
-function initialTree(problem: UnrolledProblem, seed: number): TensorTree {
+function initialTree(problem: Pick<UnrolledProblem, 'initTheta'>, seed: number): TensorTree {
   return problem.initTheta(new EagerRandom(foldIn(seedKey(seed), STREAMS.theta)));
 }
 
@@ -28,13 +29,19 @@ export function layoutOf(tree: TensorTree): ThetaLayout {
 }
 
 /** Where the leaves of a problem's θ lie in the vector, without compiling anything. */
-export function thetaLayout(problem: UnrolledProblem): ThetaLayout {
+export function thetaLayout(problem: Pick<UnrolledProblem, 'initTheta'>): ThetaLayout {
   let layout: ThetaLayout = { size: 0, leaves: [] };
   tf.tidy(() => {
     // Any seed: only the structure is used.
     layout = layoutOf(initialTree(problem, 0));
   });
   return layout;
+}
+
+/** The same, of an optimizer by itself. */
+export function layoutOfOptimizer(optimizer: LearnedOptimizer): ThetaLayout {
+  // Only the structure is used, of the optimizer's θ as of any problem's.
+  return thetaLayout({ initTheta: (random) => optimizer.initTheta(random) });
 }
 
 /** A name for each number of θ: its leaf's path, with an index where the leaf has several (`kernel[3]`). */

@@ -15,6 +15,8 @@ export const STREAMS = {
   candidates: 7,
   repeats: 8,
   probe: 9,
+  tuning: 10,
+  metaTest: 11,
 } as const;
 export type Stream = keyof typeof STREAMS;
 

@@ -14,6 +14,8 @@ export {
 } from './comparison';
 export { renderComparison } from './comparison-page';
 export { beforeAfterRows, change, formatMeasurement, renderReport } from './html';
+export { metaTestNotes, metaTestTable, trialLines, trialsCsv, type TrialLine } from './meta-test';
+export { metaTestCharts, renderMetaTest } from './meta-test-page';
 export { escapeHtml, figures, formatNumber, page, table } from './page';
 export { thetaAfter, thetaBefore, type ReportedTheta, type RunReport } from './run-report';
 export { sigmaLine, sigmaTable } from './sigma';

@@ -237,3 +237,52 @@ export function unroll(options: UnrollOptions): UnrolledProblem {
   if (horizon === Infinity) return problem;
   return { ...problem, evaluation: evaluationOf(built, names, options.evaluation?.particles ?? 5) };
 }
+
+export interface MetaTestOptions {
+  readonly task: Task;
+  readonly optimizer: LearnedOptimizer;
+  /** Inner steps of a training: a positive integer. */
+  readonly horizon: number;
+  /** Rows that the loss of every step is measured on. */
+  readonly split: Split;
+}
+
+/** A training whose course is measured, and what its numbers are called. */
+export interface MetaTestProblem {
+  /** The loss of a step is the task's on `split`, after the update. */
+  readonly problem: UnrolledProblem;
+  /** Outputs of `finish`: on the whole test split, or of the task itself if it has no data set. */
+  readonly finalLoss: string;
+  readonly accuracy?: string;
+}
+
+/**
+ * Training `task` by `optimizer`, as optimizers are compared with one another: whatever they were meta-trained for, it is the
+ * task's loss that counts.
+ * @throws ConfigurationError as `unroll` does
+ */
+export function metaTestProblem({ task, optimizer, horizon, split }: MetaTestOptions): MetaTestProblem {
+  const objective: Objective = { metric: 'loss', split, over: 'mean' };
+  const problem = unroll({
+    name: `${optimizer.name} on ${task.name} (meta-test)`,
+    task,
+    optimizer,
+    objective,
+    horizon,
+  });
+  const { evaluation: _, ...own } = problem;
+  const rows: Split = 'test';
+  const accuracy = metricNames(task).includes('accuracy') ? label(task, rows, 'accuracy') : undefined;
+  return {
+    problem: {
+      ...own,
+      finish: (_theta, state, inner) => {
+        const { params } = state as UnrollState;
+        const batch = task.dataset === undefined ? noData() : inner.wholeSplit(rows);
+        return labelled(task, rows, measure(task, 'loss', params, batch, inner.random.foldIn(RANDOM.objective)).all);
+      },
+    },
+    finalLoss: label(task, rows, 'loss'),
+    ...(accuracy === undefined ? {} : { accuracy }),
+  };
+}

@@ -31,3 +31,10 @@ export {
   type PlacedMember,
 } from './sweep-directory';
 export { decodeSafetensors, encodeSafetensors, type SafetensorsFile } from './safetensors';
+export {
+  metaTestRun,
+  type MetaTestProgress,
+  type MetaTestReport,
+  type MetaTestRunOptions,
+  type TestedTask,
+} from './meta-test-run';

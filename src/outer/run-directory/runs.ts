@@ -73,7 +73,7 @@ export interface ResumeOptions extends Omit<OpenOptions, 'opened' | 'requestedEn
 }
 
 /** The configuration of a recorded run, as `resolveConfig` gave it. */
-function recordedConfig(path: string, config: RunConfig, resolver: Resolver): ResolvedConfig {
+export function recordedConfig(path: string, config: RunConfig, resolver: Resolver): ResolvedConfig {
   if (config.run.library) {
     throw new RunDirectoryError(
       `${path} was made in code, which alone can build its parts: resume it there, with tune({ …, resume: true }).`,

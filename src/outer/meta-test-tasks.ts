@@ -1,0 +1,177 @@
+/** The tasks that an optimizer is tried on: the one of its own run, relatives of it, presets, and those of a file. */
+import { z } from 'zod';
+import { ConfigurationError, UnknownNameError, type ConfigObject, type ConfigValue } from '../contracts';
+import { presetConfig, resolveConfig, type ResolvedConfig } from './config';
+import { checkWith } from './config-check';
+import { isConfigObject, mergeConfig, normaliseNames } from './config-merge';
+import { nearNames, type Resolver } from './resolver';
+
+/** A task under a name, as a configuration with an optimizer that is to be replaced. */
+export interface NamedTask {
+  readonly name: string;
+  readonly config: ResolvedConfig;
+}
+
+/** How a relative differs from the run's own configuration; undefined where the task has no such option. */
+type Relative = (own: ResolvedConfig) => ConfigObject | undefined;
+
+const LONGER = 5;
+const WIDER = 4;
+
+function hiddenOf({ task }: ResolvedConfig): readonly number[] | undefined {
+  const hidden = task?.hidden;
+  return Array.isArray(hidden) && hidden.length > 0 ? (hidden as number[]) : undefined;
+}
+
+/** Another set of images of the same form, everything else as it is. */
+function onData({ data }: ResolvedConfig, name: string): ConfigObject | undefined {
+  const { name: own, ...options } = data ?? {};
+  return own === undefined || own === name ? undefined : { data: { ...options, name } };
+}
+
+const RELATIVES: Readonly<Record<string, Relative>> = {
+  own: () => ({}),
+  longer: ({ horizon }) => (typeof horizon === 'number' ? { horizon: LONGER * horizon } : undefined),
+  wider: (own) => {
+    const hidden = hiddenOf(own);
+    return hidden === undefined ? undefined : { task: { hidden: hidden.map((width) => WIDER * width) } };
+  },
+  deeper: (own) => {
+    const hidden = hiddenOf(own);
+    return hidden === undefined ? undefined : { task: { hidden: [...hidden, ...hidden] } };
+  },
+  activation: ({ task }) =>
+    typeof task?.activation === 'string'
+      ? { task: { activation: task.activation === 'relu' ? 'tanh' : 'relu' } }
+      : undefined,
+  dataset: (own) => onData(own, own.data?.name === 'mnist' ? 'fashion-mnist' : 'mnist'),
+  'cifar-10': (own) => onData(own, 'cifar-10'),
+};
+
+/** Names that stand for a relative of the run's own task, with what each changes. */
+export const RELATIVE_TASKS: Readonly<Record<string, string>> = {
+  own: 'the task of the run',
+  longer: `${LONGER} times the horizon`,
+  wider: `${WIDER} times as wide hidden layers`,
+  deeper: 'twice as many hidden layers',
+  activation: 'ReLU, or tanh where it is ReLU',
+  dataset: 'MNIST, or Fashion-MNIST where it is MNIST',
+  'cifar-10': 'CIFAR-10',
+};
+
+/** What only meta-training needs gives way to what every horizon goes with. */
+const NO_TRAINING: ConfigObject = { estimator: { name: 'full-es', pairs: 1, sigma: 1 } };
+
+function withChanges(own: ResolvedConfig, changes: ConfigObject, resolver: Resolver): ResolvedConfig {
+  const { preset: _, ...rest } = own;
+  const merged = mergeConfig(mergeConfig(rest as unknown as ConfigObject, normaliseNames(changes)), NO_TRAINING);
+  return resolveConfig(merged, [], resolver);
+}
+
+const fileSchema = z.array(
+  z.strictObject({
+    name: z.string().min(1),
+    task: z.union([z.string(), z.looseObject({})]).optional(),
+    data: z.union([z.string(), z.looseObject({ name: z.string() })]).optional(),
+    horizon: z.int().positive().optional(),
+  }),
+);
+
+/** The parts of a preset that say what is trained inside. @throws ConfigurationError for one of a whole problem */
+function presetTask(name: string, own: ResolvedConfig, resolver: Resolver): NamedTask {
+  const preset = presetConfig(name, resolver);
+  const { task, horizon } = preset;
+  if (!isConfigObject(task) && typeof task !== 'string') {
+    throw new ConfigurationError('--tasks', 'presets that train a task by an optimizer', `"${name}"`);
+  }
+  const { data: _, ...rest } = own;
+  const changes: Record<string, ConfigValue> = { task };
+  if ('data' in preset) changes.data = preset.data;
+  if (typeof horizon === 'number') changes.horizon = horizon;
+  // The preset's task with its own options, none of the run's.
+  return { name, config: withChanges({ ...rest, task: undefined }, changes, resolver) };
+}
+
+/**
+ * Tasks by name: relatives of the run's own task, `panel` for all of those that it has, presets; or what the list of a file
+ * says, as changes to the run's own configuration.
+ * @throws ConfigurationError, UnknownNameError
+ */
+export function metaTestTasks(
+  tasks: string | readonly ConfigValue[],
+  own: ResolvedConfig,
+  resolver: Resolver,
+): NamedTask[] {
+  if (own.task === undefined) {
+    throw new ConfigurationError(
+      '--tasks',
+      'a run that trains a task by an optimizer',
+      `one of the problem "${String(own.problem?.name)}"`,
+      'Its θ is no optimizer that another task could be trained with.',
+    );
+  }
+  if (typeof tasks !== 'string') {
+    const list = checkWith(fileSchema, tasks, 'tasks') as readonly ({ readonly name: string } & ConfigObject)[];
+    if (list.length === 0) throw new ConfigurationError('--tasks', 'a list of at least one task', 'an empty one');
+    return list.map(({ name, ...changes }) => ({ name, config: withChanges(own, changes, resolver) }));
+  }
+  const known = Object.keys(RELATIVES);
+  const relative = (name: string): NamedTask | undefined => {
+    const changes = RELATIVES[name](own);
+    return changes === undefined ? undefined : { name, config: withChanges(own, changes, resolver) };
+  };
+  return tasks.split(',').flatMap((given) => {
+    const name = given.trim();
+    if (name === 'panel') return known.flatMap((one) => relative(one) ?? []);
+    if (known.includes(name)) {
+      const found = relative(name);
+      if (found !== undefined) return [found];
+      throw new ConfigurationError(
+        '--tasks',
+        `relatives that the task "${String(own.task?.name)}" on "${String(own.data?.name)}" has`,
+        `"${name}" (${RELATIVE_TASKS[name]})`,
+      );
+    }
+    const presets = resolver.names('preset');
+    if (presets.includes(name)) return [presetTask(name, own, resolver)];
+    const all = ['panel', ...known, ...presets];
+    throw new UnknownNameError('task to be tested on', name, nearNames(name, all), all);
+  });
+}
+
+/** What a base line is called, and its optimizer without the learning rate. */
+export interface BaseLine {
+  readonly name: string;
+  readonly optimizer: { readonly name: string } & ConfigObject;
+}
+
+/** Names for common settings of registered optimizers. */
+const SHORT: Readonly<Record<string, { readonly name: string } & ConfigObject>> = {
+  momentum: { name: 'sgd', momentum: 0.9 },
+  nesterov: { name: 'sgd', momentum: 0.9, nesterov: true },
+};
+export const DEFAULT_BASE_LINES = 'adam,momentum,sgd';
+
+/** The least and the largest rate of the first grid, where it is not the usual one. */
+const RANGES: Readonly<Record<string, readonly [number, number]>> = { sgd: [1e-3, 10] };
+const USUAL_RANGE = [1e-4, 1] as const;
+export const rateRange = ({ optimizer }: BaseLine): readonly [number, number] =>
+  Object.hasOwn(RANGES, optimizer.name) ? RANGES[optimizer.name] : USUAL_RANGE;
+
+/** @throws UnknownNameError */
+export function baseLines(list: string, resolver: Resolver): BaseLine[] {
+  const registered = resolver.names('optimizer');
+  return list.split(',').map((given) => {
+    const name = given.trim();
+    if (registered.includes(name)) return { name, optimizer: { name } };
+    if (Object.hasOwn(SHORT, name)) return { name, optimizer: SHORT[name] };
+    const all = [...new Set([...registered, ...Object.keys(SHORT)])].sort();
+    throw new UnknownNameError('optimizer', name, nearNames(name, all), all);
+  });
+}
+
+/** The task with a base line whose learning rate is θ. @throws ConfigurationError for an optimizer without such a rate */
+export function withBaseLine(task: ResolvedConfig, line: BaseLine, resolver: Resolver): ResolvedConfig {
+  const optimizer = { ...line.optimizer, learningRate: 'meta.log(0.01)' };
+  return resolveConfig({ ...(task as unknown as ConfigObject), optimizer }, [], resolver);
+}

@@ -1,0 +1,156 @@
+/** Pictures and page of a meta-test. */
+import type { TopLevelSpec } from 'vega-lite';
+import type { MetaTestReport, TestedTask } from '../outer/run-directory';
+import { COLOURS, HEIGHT, renderSvg, SHARED, WIDTH, type Chart } from './charts';
+import { metaTestNotes, metaTestTable } from './meta-test';
+import { escapeHtml, figures, formatNumber, page, table } from './page';
+
+/** From this ratio of the largest to the smallest value on, an axis is logarithmic. */
+const LOG_RATIO = 8;
+/** What is worse than so many times the best end of a course lies above the picture. */
+const CUT = 12;
+
+interface BandPoint {
+  readonly x: number;
+  readonly mean: number;
+  readonly standardError: number;
+  readonly line: string;
+}
+
+interface BandChart {
+  readonly title: string;
+  readonly x: string;
+  readonly y: string;
+  readonly logarithmicX: boolean;
+  readonly points: readonly BandPoint[];
+  readonly marked: boolean;
+}
+
+const isFinitePoint = ({ mean, x }: BandPoint): boolean => Number.isFinite(mean) && Number.isFinite(x);
+
+function specOf(chart: BandChart): TopLevelSpec {
+  const lines = [...new Set(chart.points.map(({ line }) => line))];
+  const points = chart.points.filter(isFinitePoint);
+  const means = points.map(({ mean }) => mean);
+  const least = means.reduce((a, b) => Math.min(a, b), Infinity);
+  const most = Math.min(
+    means.reduce((a, b) => Math.max(a, b), -Infinity),
+    least > 0 ? CUT * least : Infinity,
+  );
+  const logarithmic = least > 0 && most > LOG_RATIO * least;
+  const values = points.map(({ x, mean, standardError, line }) => {
+    const error = Number.isFinite(standardError) ? standardError : 0;
+    return { x, line, mean, low: logarithmic ? Math.max(mean - error, least / 2) : mean - error, high: mean + error };
+  });
+  const limits = { domainMax: most, nice: false };
+  const scale = logarithmic
+    ? ({ type: 'log', ...limits } as const)
+    : ({ type: 'linear', zero: false, ...limits } as const);
+  const y = (field: string) =>
+    ({ field, type: 'quantitative', title: chart.y, scale, axis: logarithmic ? { format: '~g' } : {} }) as const;
+  const x = {
+    field: 'x',
+    type: 'quantitative',
+    title: chart.x,
+    scale: { type: chart.logarithmicX ? 'log' : 'linear' },
+    axis: chart.logarithmicX ? { format: '~g', labelOverlap: true } : { format: '~s' },
+  } as const;
+  const color = {
+    field: 'line',
+    type: 'nominal',
+    title: null,
+    scale: { domain: lines, range: lines.map((_, i) => COLOURS[(i + 1) % COLOURS.length]) },
+    legend: { orient: 'top', columns: 4, labelLimit: 0, symbolType: 'stroke', symbolOpacity: 1, symbolStrokeWidth: 2 },
+  } as const;
+  return {
+    ...SHARED,
+    width: WIDTH,
+    height: HEIGHT,
+    data: { values },
+    layer: [
+      { mark: { type: 'area', opacity: 0.2, clip: true }, encoding: { x, y: y('low'), y2: { field: 'high' }, color } },
+      {
+        mark: { type: 'line', strokeWidth: 1.8, clip: true, point: chart.marked },
+        encoding: { x, y: y('mean'), color },
+      },
+    ],
+  };
+}
+
+/** Courses of all optimizers, and what each learning rate gave. */
+export async function metaTestCharts({ task, test }: TestedTask): Promise<Chart[]> {
+  const courses: BandChart = {
+    title: `Training on ${task}`,
+    x: 'inner step',
+    y: 'loss after the step',
+    logarithmicX: false,
+    marked: false,
+    points: test.results.flatMap(({ name, course }) =>
+      course.map(({ t, mean, standardError }) => ({ x: t, mean, standardError, line: name })),
+    ),
+  };
+  const tuning: BandChart = {
+    title: 'Tuning of the others',
+    x: 'learning rate',
+    y: 'mean loss',
+    logarithmicX: true,
+    marked: true,
+    points: test.results.flatMap(({ name, tuning: tuned }) =>
+      (tuned ?? []).map(({ learningRate, mean, standardError }) => ({
+        x: learningRate,
+        mean,
+        standardError,
+        line: name,
+      })),
+    ),
+  };
+  return Promise.all(
+    [courses, tuning]
+      .filter(({ points }) => points.some(isFinitePoint))
+      .map(async (chart) => ({ title: chart.title, svg: await renderSvg(specOf(chart)) })),
+  );
+}
+
+/** One file, nothing loaded from outside, readable without scripts. */
+export async function renderMetaTest(report: MetaTestReport, reproduce: string): Promise<string> {
+  const parts = await Promise.all(
+    report.tasks.map(async (tested) => {
+      const [head, ...rows] = metaTestTable(tested);
+      const notes = metaTestNotes(tested, report);
+      const { task, data, horizon } = tested.config;
+      return `<h2>${escapeHtml(tested.task)}</h2>
+<p>${escapeHtml(JSON.stringify({ task, data, horizon }))}</p>
+${table(rows, head)}
+<ul>${notes.map((note) => `<li>${escapeHtml(note)}</li>`).join('')}</ul>
+${figures(await metaTestCharts(tested))}`;
+    }),
+  );
+  const facts: [string, string][] = [
+    ['run', report.path],
+    ['optimizer', `${report.optimizer}, after ${report.iterations.toLocaleString('en')} outer iterations`],
+    ['engine', `${report.engine} (${report.engineReason})`],
+    ['fresh starts that are judged', String(report.seeds)],
+    [
+      'learning rates of the others',
+      `${report.rates} or more on a logarithmic grid, ${report.tuningSeeds} trainings each on starts of their own`,
+    ],
+    ['seed', String(report.seed)],
+    ['seconds', formatNumber(report.seconds)],
+  ];
+  return page(
+    `Meta-test of ${report.optimizer}`,
+    'The optimizer of a run against tuned ones, all from the same fresh starts with the same minibatches.',
+    `${parts.join('\n')}
+<h2>What the columns mean</h2>
+<ul>
+<li>Mean loss: over all steps of a training, after each, on a fresh minibatch of the split of the run's objective. Mean ± standard error over fresh starts.</li>
+<li>Final loss and accuracy: after the last step, on the whole test split.</li>
+<li>Steps to the end of another: until the loss, averaged over a twentieth of the training, is where that of the other ends; and the seconds that these take.</li>
+<li>Seconds a training: a training's share of the time of all of them, which share the machine.</li>
+</ul>
+<h2>How it was measured</h2>
+${table(facts)}
+<h2>Again</h2>
+<pre>${escapeHtml(reproduce)}</pre>`,
+  );
+}
