@@ -1,9 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
-import { z } from 'zod';
 import {
   checkHyperParameter,
-  hyperConfig,
-  resolveHyperParameter,
   treeMap,
   treeMap2,
   type HyperParameter,
@@ -12,6 +9,7 @@ import {
   type TensorTree,
 } from '../src/contracts';
 import { handDesigned } from './hand-designed';
+import { RANGES, registerHandDesigned } from './hyper-options';
 
 export interface AdamOptions {
   /** α; 0.001 by default. */
@@ -31,13 +29,27 @@ export interface AdamOptions {
  * p −= α·(m̂/(√v̂ + ε) + λp).
  */
 export function adam(options: AdamOptions = {}): LearnedOptimizer {
+  return adamNamed('adam', options);
+}
+
+/**
+ * `adam` with the weight decay on: 0.01 by default, as in PyTorch (Loshchilov, Hutter 2019, Alg. 2 with ηₜ in the learning
+ * rate).
+ */
+export function adamW(options: AdamOptions = {}): LearnedOptimizer {
+  return adamNamed('adamw', { ...options, weightDecay: options.weightDecay ?? ADAMW_DECAY });
+}
+
+const ADAMW_DECAY = 0.01;
+
+function adamNamed(name: string, options: AdamOptions): LearnedOptimizer {
   const { learningRate = 0.001, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0 } = options;
   checkHyperParameter('learningRate', learningRate, { min: 0 });
   checkHyperParameter('beta1', beta1, { min: 0, below: 1 });
   checkHyperParameter('beta2', beta2, { min: 0, below: 1 });
   checkHyperParameter('epsilon', epsilon, { min: 0 });
   checkHyperParameter('weightDecay', weightDecay, { min: 0 });
-  return handDesigned('adam', { learningRate, beta1, beta2, epsilon, weightDecay }, (at) => ({
+  return handDesigned(name, { learningRate, beta1, beta2, epsilon, weightDecay }, (at) => ({
     init: (params) => ({
       first: treeMap(params, (p) => tf.zerosLike(p)),
       second: treeMap(params, (p) => tf.zerosLike(p)),
@@ -65,25 +77,22 @@ export function adam(options: AdamOptions = {}): LearnedOptimizer {
   }));
 }
 
-export function registerAdam({ optimizer }: Registrar): void {
-  const decay = hyperConfig({ min: 0, below: 1 });
-  const positive = hyperConfig({ min: 0 });
-  optimizer('adam', {
-    description: 'Adam; decoupled weight decay as an option',
-    options: z.strictObject({
-      learningRate: positive.default(0.001),
-      beta1: decay.default(0.9),
-      beta2: decay.default(0.999),
-      epsilon: positive.default(1e-8),
-      weightDecay: positive.default(0),
-    }),
-    create: async (options, context) =>
-      adam({
-        learningRate: await resolveHyperParameter(options.learningRate, context, 'learningRate'),
-        beta1: await resolveHyperParameter(options.beta1, context, 'beta1'),
-        beta2: await resolveHyperParameter(options.beta2, context, 'beta2'),
-        epsilon: await resolveHyperParameter(options.epsilon, context, 'epsilon'),
-        weightDecay: await resolveHyperParameter(options.weightDecay, context, 'weightDecay'),
-      }),
+export function registerAdam(registrar: Registrar): void {
+  const hyper = {
+    learningRate: { default: 0.001, ...RANGES.atLeastZero },
+    beta1: { default: 0.9, ...RANGES.decay },
+    beta2: { default: 0.999, ...RANGES.decay },
+    epsilon: { default: 1e-8, ...RANGES.atLeastZero },
+    weightDecay: { default: 0, ...RANGES.atLeastZero },
+  } as const;
+  registerHandDesigned(registrar, 'adam', {
+    description: 'Adam (Kingma, Ba 2015); decoupled weight decay as an option',
+    hyper,
+    create: adam,
+  });
+  registerHandDesigned(registrar, 'adamw', {
+    description: 'Adam with decoupled weight decay (Loshchilov, Hutter 2019)',
+    hyper: { ...hyper, weightDecay: { default: ADAMW_DECAY, ...RANGES.atLeastZero } },
+    create: adamW,
   });
 }

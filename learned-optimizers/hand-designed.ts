@@ -28,7 +28,7 @@ function entries(hyper: Hyper<string>): [string, HyperParameter][] {
 }
 
 /** Schedules with the horizon filled in where they leave something to it. */
-function overHorizon<K extends string>(hyper: Hyper<K>, horizon: number): Hyper<K> {
+export function overHorizon<K extends string>(hyper: Hyper<K>, horizon: number): Hyper<K> {
   const bound = entries(hyper).map(([key, value]) => [
     key,
     isSchedule(value) ? (value.forHorizon?.(horizon) ?? value) : value,
@@ -37,7 +37,7 @@ function overHorizon<K extends string>(hyper: Hyper<K>, horizon: number): Hyper<
 }
 
 /** The wrapped numbers in natural units by their path in θ, and a curve for every schedule if the horizon is finite. */
-function describe(hyper: Hyper<string>, theta: TensorTree, horizon: number): ThetaDescription {
+export function describeHyper(hyper: Hyper<string>, theta: TensorTree, horizon: number): ThetaDescription {
   return tf.tidy(() => {
     const values: Record<string, number> = {};
     const natural = (path: string, value: MetaParameter, stored: TensorTree): void => {
@@ -80,7 +80,7 @@ export function handDesigned<K extends string>(
     name,
     initTheta: () => hyperTheta(hyper),
     optimizer: (theta) => make((t) => hyperValues(hyper, theta, t)),
-    describeTheta: (theta, horizon) => describe(overHorizon(hyper, horizon), theta, horizon),
+    describeTheta: (theta, horizon) => describeHyper(overHorizon(hyper, horizon), theta, horizon),
     forHorizon: (horizon) => handDesigned(name, overHorizon(hyper, horizon), make),
   };
 }

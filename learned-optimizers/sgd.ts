@@ -1,9 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
-import { z } from 'zod';
 import {
   checkHyperParameter,
-  hyperConfig,
-  resolveHyperParameter,
   treeMap,
   treeMap2,
   type HyperParameter,
@@ -12,6 +9,7 @@ import {
   type TensorTree,
 } from '../src/contracts';
 import { handDesigned } from './hand-designed';
+import { RANGES, registerHandDesigned } from './hyper-options';
 
 export interface SgdOptions {
   /** α; 0.01 by default. */
@@ -51,19 +49,23 @@ export function sgd({ learningRate = 0.01, momentum = 0, nesterov = false }: Sgd
   }));
 }
 
-export function registerSgd({ optimizer }: Registrar): void {
-  optimizer('sgd', {
+export function registerSgd(registrar: Registrar): void {
+  const learningRate = { default: 0.01, ...RANGES.atLeastZero };
+  const momentum = { default: 0.9, ...RANGES.decay };
+  registerHandDesigned(registrar, 'sgd', {
     description: 'stochastic gradient descent; momentum and Nesterov as options',
-    options: z.strictObject({
-      learningRate: hyperConfig({ min: 0 }).default(0.01),
-      momentum: hyperConfig({ min: 0, below: 1 }).default(0),
-      nesterov: z.boolean().default(false),
-    }),
-    create: async (options, context) =>
-      sgd({
-        learningRate: await resolveHyperParameter(options.learningRate, context, 'learningRate'),
-        momentum: await resolveHyperParameter(options.momentum, context, 'momentum'),
-        nesterov: options.nesterov,
-      }),
+    hyper: { learningRate, momentum: { ...momentum, default: 0 } },
+    flags: { nesterov: false },
+    create: sgd,
+  });
+  registerHandDesigned(registrar, 'momentum', {
+    description: 'sgd with heavy-ball momentum 0.9 (Polyak 1964)',
+    hyper: { learningRate, momentum },
+    create: sgd,
+  });
+  registerHandDesigned(registrar, 'nesterov', {
+    description: 'sgd with Nesterov momentum 0.9 (Nesterov 1983; Sutskever et al. 2013)',
+    hyper: { learningRate, momentum },
+    create: (options) => sgd({ ...options, nesterov: true }),
   });
 }

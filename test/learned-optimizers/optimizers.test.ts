@@ -1,32 +1,63 @@
-/** Conformance of optimizers: a row each, with the recurrence it must follow, written out in float64. */
+/** Conformance of optimizers: a row each, with the recurrence it must follow in float64. */
 import * as tf from '@tensorflow/tfjs';
-import { meta, treeFlatten, treeLeaves, type LearnedOptimizer, type Task } from '../../src/contracts';
+import {
+  meta,
+  treeFlatten,
+  treeLeaves,
+  treeMap,
+  type LearnedOptimizer,
+  type MetaParameter,
+  type Task,
+  type TensorTree,
+} from '../../src/contracts';
+import { createEngine } from '../../src/engines';
+import { traceProblem } from '../../src/graph/trace';
 import { unroll } from '../../src/outer/combinators/unroll';
 import { EagerRandom, seedKey } from '../../src/random';
-import { adam, cosine, inverseTime, learnableSgd, sgd } from '../../learned-optimizers';
+import {
+  adaBelief,
+  adafactor,
+  adagrad,
+  adam,
+  adamW,
+  cosine,
+  inverseTime,
+  lamb,
+  lars,
+  learnableSgd,
+  lion,
+  nadamW,
+  rAdam,
+  rmsProp,
+  sgd,
+  yogi,
+} from '../../learned-optimizers';
+import * as recurrences from '../support/optimizer-recurrences';
+import { heavyBall, type Recurrence } from '../support/optimizer-recurrences';
 import { initialTheta, runnerOf, runProblem } from '../support/run-problem';
 
 // Constants and θ's initial values are float32, also where the interpreter computes in float64.
 const f = Math.fround;
 const HORIZON = 100;
 
-/** Σ ½hx² + sin x over parameters of awkward shapes, an odd one nested, from starts that differ. */
-const SHAPES = { a: [3, 5], b: [7], c: [], d: [1, 1, 2] } as const;
-const SIZES = Object.entries(SHAPES).map(([name, shape]) => [name, shape.reduce<number>((a, b) => a * b, 1)] as const);
-const curvature = (i: number): number => f(0.1 + 0.3 * i);
-const start = (i: number): number => f(1.5 - 0.4 * i);
+/** Σ ½hx² + sin x over parameters of awkward shapes, some nested, from starts that differ; `e` starts at zero. */
+const SHAPES = { a: [3, 5], b: [7], c: [], d: [1, 1, 2], e: [4], f: [2, 1, 3, 4] } as const;
+const PATHS = { a: 'a', b: 'rest.0', c: 'rest.1', d: 'rest.2.d', e: 'rest.2.e', f: 'f' } as const;
+type Name = keyof typeof SHAPES;
+const NAMES = Object.keys(SHAPES) as Name[];
+const sizeOf = (name: Name): number => SHAPES[name].reduce<number>((a, b) => a * b, 1);
+const curvature = (i: number): number => f(0.1 + 0.3 * (i % 15));
+const start = (name: Name, i: number): number => (name === 'e' ? 0 : f(1.5 - 0.4 * (i % 15)));
 
 const task: Task = {
   name: 'waves',
   init: () => {
-    const at = (name: keyof typeof SHAPES): tf.Tensor => {
-      const shape = [...SHAPES[name]];
-      return tf.tensor(
-        Array.from({ length: shape.reduce<number>((a, b) => a * b, 1) }, (_, i) => start(i)),
-        shape,
+    const at = (name: Name): tf.Tensor =>
+      tf.tensor(
+        Array.from({ length: sizeOf(name) }, (_, i) => start(name, i)),
+        [...SHAPES[name]],
       );
-    };
-    return { a: at('a'), rest: [at('b'), at('c'), { d: at('d') }] };
+    return { a: at('a'), rest: [at('b'), at('c'), { d: at('d'), e: at('e') }], f: at('f') };
   },
   loss: (params) => {
     const terms = treeFlatten<tf.Tensor>(params).map((x) => {
@@ -41,31 +72,6 @@ const task: Task = {
 };
 const gradient = (x: number, i: number): number => curvature(i) * x + Math.cos(x);
 
-/** One parameter under an optimizer: x and g at step t → next x. A fresh one for each parameter. */
-type Recurrence = () => (x: number, g: number, t: number) => number;
-
-function heavyBall(alpha: (t: number) => number, mu: number, nesterov: boolean): Recurrence {
-  return () => {
-    let v = 0;
-    return (x, g, t) => {
-      v = mu * v + g;
-      return x - alpha(t) * (nesterov ? g + mu * v : v);
-    };
-  };
-}
-
-function adamRecurrence(alpha: number, b1: number, b2: number, eps: number, lambda: number): Recurrence {
-  return () => {
-    let [m, v] = [0, 0];
-    return (x, g, t) => {
-      m = b1 * m + (1 - b1) * g;
-      v = b2 * v + (1 - b2) * g * g;
-      const step = m / (1 - b1 ** (t + 1)) / (Math.sqrt(v / (1 - b2 ** (t + 1))) + eps);
-      return x - alpha * (step + lambda * x);
-    };
-  };
-}
-
 const exp = (x: number): number => Math.exp(f(x));
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-f(x)));
 const log = Math.log;
@@ -79,34 +85,59 @@ interface Row {
   readonly theta: Readonly<Record<string, number>>;
   /** In natural units. */
   readonly described: Readonly<Record<string, number>>;
+  /** How far a number of θ has to go to make a difference, where that is not 0.1. */
+  readonly moves?: Readonly<Record<string, number>>;
+}
+
+const natural = (value: MetaParameter): number =>
+  ({ log: exp, logit: sigmoid, linear: f })[value.transform](value.stored);
+
+/** A row in which every hyperparameter is learned; the recurrence takes them in the order in which they are written. */
+function learned<O extends Readonly<Record<string, MetaParameter>>>(
+  name: string,
+  make: (options: O) => LearnedOptimizer,
+  recurrence: (...values: number[]) => Recurrence,
+  options: O,
+  moves?: Readonly<Record<string, number>>,
+): Row {
+  const each = <T>(of: (value: MetaParameter) => T): Record<string, T> =>
+    Object.fromEntries(Object.entries(options).map(([key, value]) => [key, of(value)]));
+  return {
+    name: `${name}, all learned`,
+    optimizer: make(options),
+    recurrence: recurrence(...Object.values(options).map(natural)),
+    theta: each(({ stored }) => stored),
+    described: each(({ initial }) => initial),
+    ...(moves !== undefined && { moves }),
+  };
 }
 
 const rows: readonly Row[] = [
   {
     name: 'sgd',
     optimizer: sgd({ learningRate: 0.05 }),
-    recurrence: heavyBall(() => f(0.05), 0, false),
+    recurrence: heavyBall(f(0.05), 0, false),
     theta: {},
     described: {},
   },
   {
     name: 'sgd, learned rate',
     optimizer: sgd({ learningRate: meta.log(0.05) }),
-    recurrence: heavyBall(() => exp(log(0.05)), 0, false),
+    recurrence: heavyBall(exp(log(0.05)), 0, false),
     theta: { learningRate: log(0.05) },
     described: { learningRate: 0.05 },
   },
   {
     name: 'momentum',
     optimizer: sgd({ learningRate: 0.02, momentum: 0.9 }),
-    recurrence: heavyBall(() => f(0.02), f(0.9), false),
+    recurrence: heavyBall(f(0.02), f(0.9), false),
     theta: {},
     described: {},
   },
   {
     name: 'Nesterov, learned momentum',
     optimizer: sgd({ learningRate: 0.02, momentum: meta.logit(0.8), nesterov: true }),
-    recurrence: heavyBall(() => f(0.02), sigmoid(logit(0.8)), true),
+    recurrence: heavyBall(f(0.02), sigmoid(logit(0.8)), true),
     theta: { momentum: logit(0.8) },
     described: { momentum: 0.8 },
   },
@@ -123,14 +154,14 @@ const rows: readonly Row[] = [
   {
     name: 'learnable-sgd',
     optimizer: learnableSgd({ learningRate: 0.03, momentum: 0.7 }),
-    recurrence: heavyBall(() => exp(log(0.03)), sigmoid(logit(0.7)), false),
+    recurrence: heavyBall(exp(log(0.03)), sigmoid(logit(0.7)), false),
     theta: { learningRate: log(0.03), momentum: logit(0.7) },
     described: { learningRate: 0.03, momentum: 0.7 },
   },
   {
     name: 'adam',
     optimizer: adam({ learningRate: 0.1 }),
-    recurrence: adamRecurrence(f(0.1), f(0.9), f(0.999), f(1e-8), 0),
+    recurrence: recurrences.adam(f(0.1), f(0.9), f(0.999), f(1e-8), 0),
     theta: {},
     described: {},
   },
@@ -143,7 +174,7 @@ const rows: readonly Row[] = [
       epsilon: meta.log(1e-3),
       weightDecay: meta.linear(0.25),
     }),
-    recurrence: adamRecurrence(exp(log(0.1)), sigmoid(logit(0.8)), sigmoid(logit(0.95)), exp(log(1e-3)), 0.25),
+    recurrence: recurrences.adam(exp(log(0.1)), sigmoid(logit(0.8)), sigmoid(logit(0.95)), exp(log(1e-3)), 0.25),
     theta: {
       beta1: logit(0.8),
       beta2: logit(0.95),
@@ -153,6 +184,131 @@ const rows: readonly Row[] = [
     },
     described: { beta1: 0.8, beta2: 0.95, epsilon: 1e-3, learningRate: 0.1, weightDecay: 0.25 },
   },
+  {
+    name: 'adamw',
+    optimizer: adamW({ learningRate: 0.1 }),
+    recurrence: recurrences.adam(f(0.1), f(0.9), f(0.999), f(1e-8), f(0.01)),
+    theta: {},
+    described: {},
+  },
+  learned('rmsprop', rmsProp, recurrences.rmsProp, {
+    learningRate: meta.log(0.02),
+    decay: meta.logit(0.8),
+    momentum: meta.logit(0.3),
+    epsilon: meta.log(1e-3),
+  }),
+  {
+    name: 'rmsprop, plain',
+    optimizer: rmsProp({ learningRate: 0.02 }),
+    recurrence: recurrences.rmsProp(f(0.02), f(0.9), 0, f(1e-8)),
+    theta: {},
+    described: {},
+  },
+  learned('rmsprop, centred', (options) => rmsProp({ ...options, centered: true }), recurrences.graves, {
+    learningRate: meta.log(0.02),
+    decay: meta.logit(0.95),
+    momentum: meta.logit(0.9),
+    epsilon: meta.log(1e-2),
+  }),
+  learned('adagrad', adagrad, recurrences.adagrad, {
+    learningRate: meta.log(0.3),
+    epsilon: meta.log(1e-2),
+    initialAccumulator: meta.log(0.1),
+  }),
+  {
+    name: 'adagrad, plain',
+    optimizer: adagrad({ learningRate: 0.3 }),
+    recurrence: recurrences.adagrad(f(0.3), f(1e-10), 0),
+    theta: {},
+    described: {},
+  },
+  learned('nadamw', nadamW, recurrences.nadamW, {
+    learningRate: meta.log(0.02),
+    beta1: meta.logit(0.8),
+    beta2: meta.logit(0.99),
+    // Far enough from zero that rounding is not amplified where a parameter oscillates.
+    epsilon: meta.log(1e-2),
+    weightDecay: meta.linear(0.25),
+  }),
+  learned('adabelief', adaBelief, recurrences.adaBelief, {
+    learningRate: meta.log(0.05),
+    beta1: meta.logit(0.8),
+    beta2: meta.logit(0.95),
+    epsilon: meta.log(1e-3),
+  }),
+  learned('yogi', yogi, recurrences.yogi, {
+    learningRate: meta.log(0.05),
+    beta1: meta.logit(0.8),
+    beta2: meta.logit(0.95),
+    epsilon: meta.log(1e-3),
+    initialAccumulator: meta.log(1e-2),
+  }),
+  learned(
+    'radam',
+    rAdam,
+    recurrences.rAdam,
+    {
+      learningRate: meta.log(0.02),
+      beta1: meta.logit(0.8),
+      beta2: meta.logit(0.95),
+      epsilon: meta.log(1e-3),
+      threshold: meta.linear(5),
+    },
+    { threshold: 3 },
+  ),
+  {
+    name: 'radam, plain',
+    optimizer: rAdam({ learningRate: 0.02 }),
+    recurrence: recurrences.rAdam(f(0.02), f(0.9), f(0.999), f(1e-8), 5),
+    theta: {},
+    described: {},
+  },
+  learned('adafactor', adafactor, recurrences.adafactor, {
+    learningRate: meta.log(0.1),
+    decayExponent: meta.log(0.7),
+    epsilon1: meta.log(1e-4),
+    epsilon2: meta.log(0.05),
+    clippingThreshold: meta.log(0.8),
+  }),
+  {
+    name: 'adafactor, plain',
+    optimizer: adafactor(),
+    recurrence: recurrences.adafactor(f(0.01), f(0.8), f(1e-30), f(1e-3), 1),
+    theta: {},
+    described: {},
+  },
+  learned('lars', lars, recurrences.lars, {
+    learningRate: meta.log(0.5),
+    momentum: meta.logit(0.8),
+    weightDecay: meta.linear(0.1),
+    trustCoefficient: meta.log(0.02),
+  }),
+  {
+    name: 'lars, without decay',
+    optimizer: lars({ weightDecay: 0 }),
+    recurrence: recurrences.lars(f(0.1), f(0.9), 0, f(0.001)),
+    theta: {},
+    described: {},
+  },
+  learned('lamb', lamb, recurrences.lamb, {
+    learningRate: meta.log(0.02),
+    beta1: meta.logit(0.8),
+    beta2: meta.logit(0.95),
+    epsilon: meta.log(1e-3),
+    weightDecay: meta.linear(0.1),
+  }),
+  learned(
+    'lion',
+    lion,
+    recurrences.lion,
+    {
+      learningRate: meta.log(0.01),
+      beta1: meta.logit(0.8),
+      beta2: meta.logit(0.95),
+      weightDecay: meta.linear(0.1),
+    },
+    { beta1: 2, beta2: 2 },
+  ),
 ];
 
 const problemOf = (optimizer: LearnedOptimizer) =>
@@ -160,7 +316,7 @@ const problemOf = (optimizer: LearnedOptimizer) =>
 
 beforeAll(() => tf.setBackend('cpu'));
 
-describe.each(rows)('$name', ({ optimizer, recurrence, theta, described }) => {
+describe.each(rows)('$name', ({ optimizer, recurrence, theta, described, moves = {} }) => {
   let run: ReturnType<typeof runnerOf>;
   beforeAll(() => {
     run = runnerOf(problemOf(optimizer));
@@ -168,18 +324,17 @@ describe.each(rows)('$name', ({ optimizer, recurrence, theta, described }) => {
 
   test('follows its recurrence for 100 steps', () => {
     const { states } = run({ steps: HORIZON });
-    const paths = { a: 'params.a', b: 'params.rest.0', c: 'params.rest.1', d: 'params.rest.2.d' };
-    for (const [name, size] of SIZES) {
-      for (let i = 0; i < size; i++) {
-        const update = recurrence();
-        let x = start(i);
-        for (let t = 0; t < HORIZON; t++) {
-          x = update(x, gradient(x, i), t);
-          // Both are float64 in different orders of operations: rounding, times the number of steps.
-          const got = states[t + 1][paths[name as keyof typeof paths]][i];
-          expect(Math.abs(got - x)).toBeLessThan(1e-12 * Math.max(1, Math.abs(x)));
-        }
+    for (const name of NAMES) {
+      const update = recurrence(SHAPES[name]);
+      let x = Array.from({ length: sizeOf(name) }, (_, i) => start(name, i));
+      let worst = 0;
+      for (let t = 0; t < HORIZON; t++) {
+        x = update(x, x.map(gradient), t);
+        const got = states[t + 1][`params.${PATHS[name]}`];
+        x.forEach((value, i) => (worst = Math.max(worst, Math.abs(got[i] - value) / Math.max(1, Math.abs(value)))));
       }
+      // Both are float64 in different orders of operations: rounding, times the number of steps.
+      expect(worst).toBeLessThan(1e-12);
     }
   });
 
@@ -205,10 +360,69 @@ describe.each(rows)('$name', ({ optimizer, recurrence, theta, described }) => {
   test('θ moves what it names: the loss depends on every leaf', () => {
     const at = initialTheta(problemOf(optimizer));
     const { losses } = run({ steps: 20, theta: at });
+    const names = Object.keys(theta).sort();
     at.forEach((leaf, i) => {
-      const moved = at.map((other, k) => (k === i ? leaf.map((x) => x + 0.1) : other));
+      const moved = at.map((other, k) => (k === i ? leaf.map((x) => x + (moves[names[i]] ?? 0.1)) : other));
       expect(run({ steps: 20, theta: moved }).losses[19]).not.toBe(losses[19]);
     });
+  });
+
+  test('its derivative by θ is that of central differences', async () => {
+    const at = initialTheta(problemOf(optimizer)).flat();
+    if (at.length === 0) return;
+    const STEPS = 12;
+    const { engine } = await createEngine('reference');
+    const program = await engine.compileDerivative(traceProblem(problemOf(optimizer), { for: 'differentiate' }), {
+      mode: 'reverse',
+      steps: STEPS,
+      windowLoss: 'last',
+      start: true,
+    });
+    const population = await program.createPopulation({ size: 1, seed: 0 });
+    const [one, zero] = [Int32Array.of(0), Int32Array.of(0)];
+    const perturbation = { form: 'none', theta: Float64Array.from(at) } as const;
+    await population.reset({ particles: one, perturbation, workers: zero, episodes: zero });
+    const { derivatives } = await population.differentiate({ particles: one, perturbation, steps: STEPS });
+    const H = 1e-5;
+    at.forEach((value, k) => {
+      const lossAt = (by: number): number =>
+        run({ steps: STEPS, theta: at.map((x, i) => [i === k ? value + by : x]) }).losses[STEPS - 1];
+      const [one, two] = [1, 2].map((n) => (lossAt(n * H) - lossAt(-n * H)) / (2 * n * H));
+      // Three times the truncation that the two step sizes show, and rounding of a loss of some tens.
+      expect(Math.abs(derivatives[k] - one)).toBeLessThan(Math.abs(two - one) + 1e-8);
+    });
+    await program.dispose();
+  });
+
+  test('gradients of zero, tiny and huge ones in float32 leave parameters finite', () => {
+    const scales = [0, 1e30, 0, 1e-30, 1, -1e30, -1e30, 1e-12, 0, 1e-38, 1];
+    const inner = optimizer.forHorizon?.(scales.length) ?? optimizer;
+    const result = runnerOf(
+      {
+        name: 'extremes',
+        horizon: scales.length,
+        initTheta: (random) => inner.initTheta(random),
+        initState: (theta) => {
+          const params = { empty: tf.zeros([0, 3]), one: tf.ones([1]), matrix: tf.ones([2, 3]), zero: tf.zeros([2]) };
+          return { params, optimizer: inner.optimizer(theta).init(params) };
+        },
+        step: (theta, state, { t, random }) => {
+          const { params, optimizer: before } = state as { params: TensorTree; optimizer: TensorTree };
+          const scale = tf.gather(tf.tensor1d(scales), t);
+          const gradients = treeMap<tf.Tensor, tf.Tensor>(params, (p) => tf.mul(tf.onesLike(p), scale));
+          const loss = tf.scalar(0);
+          const after = inner.optimizer(theta).update({ params, gradients, state: before, t, loss, random });
+          return { state: { params: after.params, optimizer: after.state }, loss };
+        },
+      },
+      { floats: 'float32' },
+    )({ steps: scales.length });
+    for (const state of result.states) {
+      for (const [path, values] of Object.entries(state)) {
+        if (path.startsWith('params')) expect([path, values.every(Number.isFinite)]).toEqual([path, true]);
+        expect([path, values.some(Number.isNaN)]).toEqual([path, false]);
+      }
+    }
   });
 });
 

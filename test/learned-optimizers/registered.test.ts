@@ -1,0 +1,86 @@
+/** Optimizers by name: every registered one is made from a configuration, with any of its numbers learned or scheduled. */
+import * as tf from '@tensorflow/tfjs';
+import { createContainer } from '../../src/container';
+import type { ConfigObject, ConfigValue } from '../../src/contracts';
+import { prepareRun, resolveConfig } from '../../src/outer';
+import { fillDefaults } from '../../src/outer/config-check';
+import { initialTheta, runProblem } from '../support/run-problem';
+
+const container = createContainer();
+const names = container.names('optimizer');
+
+/** Defaults of an optimizer's options, of those that have one. */
+const defaultsOf = (name: string): ConfigObject => fillDefaults(container.registration('optimizer', name).options, {});
+
+async function problemOf(optimizer: ConfigValue) {
+  const config = {
+    task: { name: 'quadratic', size: 3 },
+    optimizer,
+    objective: { metric: 'loss' },
+    horizon: 10,
+    estimator: { name: 'nres', pairs: 1, sigma: 0.01, window: 10 },
+    outerOptimizer: { name: 'sgd', learningRate: 0.1 },
+    iterations: 1,
+  };
+  return (await prepareRun(resolveConfig(config, [], container), container)).plan.problem;
+}
+
+beforeAll(() => tf.setBackend('cpu'));
+
+const HAND_DESIGNED = [
+  'adabelief',
+  'adafactor',
+  'adagrad',
+  'adam',
+  'adamw',
+  'lamb',
+  'lars',
+  'lion',
+  'momentum',
+  'nadamw',
+  'nesterov',
+  'radam',
+  'rmsprop',
+  'sgd',
+  'yogi',
+];
+
+test('the hand-designed ones have their names', () => {
+  expect(names).toEqual(expect.arrayContaining(HAND_DESIGNED));
+});
+
+describe.each(HAND_DESIGNED)('%s', (name) => {
+  test('is described, and runs with its defaults', async () => {
+    expect(container.registration('optimizer', name).description).not.toBe('');
+    const { losses } = runProblem(await problemOf(name), { steps: 10 });
+    expect(losses[9]).toBeLessThan(losses[0]);
+  });
+
+  test('learns or schedules each of its numbers', async () => {
+    const numbers = Object.entries(defaultsOf(name)).filter(
+      (entry): entry is [string, number] => typeof entry[1] === 'number',
+    );
+    expect(numbers.length).toBeGreaterThan(0);
+    const learned = await problemOf({
+      name,
+      ...Object.fromEntries(numbers.map(([key, value]) => [key, `meta.linear(${String(value)})`])),
+    });
+    expect(initialTheta(learned).flat()).toEqual(
+      numbers.sort(([a], [b]) => (a < b ? -1 : 1)).map(([, value]) => Math.fround(value)),
+    );
+    const plain = runProblem(await problemOf(name), { steps: 10 }).losses;
+    const scheduled = await problemOf({
+      name,
+      ...Object.fromEntries(numbers.map(([key, value]) => [key, { name: 'constant', value }])),
+    });
+    runProblem(scheduled, { steps: 10 }).losses.forEach((loss, t) => expect(loss).toBeCloseTo(plain[t], 9));
+    runProblem(learned, { steps: 10 }).losses.forEach((loss, t) => expect(loss).toBeCloseTo(plain[t], 9));
+  });
+
+  test('refuses a learning rate below zero and an option that it does not have, by key', async () => {
+    await expect(problemOf({ name, learningRate: -1 })).rejects.toThrow(
+      'optimizer.learningRate: expected a finite number at least 0, got -1',
+    );
+    await expect(problemOf({ name, learningRat: 1 })).rejects.toThrow('learningRat');
+  });
+});
