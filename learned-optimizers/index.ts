@@ -4,12 +4,14 @@ import { registerAdafactor } from './adafactor';
 import { registerAdagrad } from './adagrad';
 import { registerAdam } from './adam';
 import { registerAdamVariants } from './adam-variants';
+import { registerClipGradients } from './clip-gradients';
 import { registerLayerwise } from './layerwise';
 import { registerLearnableSgd } from './learnable-sgd';
 import { registerLion } from './lion';
 import { registerRmsProp } from './rmsprop';
 import { registerSchedules } from './schedules';
 import { registerSgd } from './sgd';
+import { registerWrappers } from './wrappers';
 
 export { adafactor, type AdafactorOptions } from './adafactor';
 export { adagrad, type AdagradOptions } from './adagrad';
@@ -24,6 +26,7 @@ export {
   type RAdamOptions,
   type YogiOptions,
 } from './adam-variants';
+export { clipGradients, type ClipGradientsOptions } from './clip-gradients';
 export { lamb, lars, type LambOptions, type LarsOptions } from './layerwise';
 export { learnableSgd, type LearnableSgdOptions } from './learnable-sgd';
 export { lion, type LionOptions } from './lion';
@@ -38,6 +41,14 @@ export {
   type InverseTimeOptions,
 } from './schedules';
 export { sgd, type SgdOptions } from './sgd';
+export {
+  accumulateGradients,
+  graft,
+  withWeightDecay,
+  type AccumulateGradientsOptions,
+  type GraftOptions,
+  type WithWeightDecayOptions,
+} from './wrappers';
 
 /** One line an optimizer. */
 export function registerLearnedOptimizers(registrar: Registrar): void {
@@ -50,5 +61,7 @@ export function registerLearnedOptimizers(registrar: Registrar): void {
   registerAdafactor(registrar);
   registerLayerwise(registrar);
   registerLion(registrar);
+  registerClipGradients(registrar);
+  registerWrappers(registrar);
   registerLearnableSgd(registrar);
 }

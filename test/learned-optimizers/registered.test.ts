@@ -4,6 +4,7 @@ import { createContainer } from '../../src/container';
 import type { ConfigObject, ConfigValue } from '../../src/contracts';
 import { prepareRun, resolveConfig } from '../../src/outer';
 import { fillDefaults } from '../../src/outer/config-check';
+import { EagerRandom, seedKey } from '../../src/random';
 import { initialTheta, runProblem } from '../support/run-problem';
 
 const container = createContainer();
@@ -82,5 +83,63 @@ describe.each(HAND_DESIGNED)('%s', (name) => {
       'optimizer.learningRate: expected a finite number at least 0, got -1',
     );
     await expect(problemOf({ name, learningRat: 1 })).rejects.toThrow('learningRat');
+  });
+});
+
+describe('optimizers around optimizers', () => {
+  const adam = { name: 'adam', learningRate: 'meta.log(0.1)' };
+  const nested = {
+    name: 'clip-gradients',
+    maxNorm: 'meta.log(3)',
+    maxValue: { name: 'constant', value: 2 },
+    optimizer: {
+      name: 'accumulate-gradients',
+      batches: 2,
+      optimizer: {
+        name: 'graft',
+        direction: { name: 'weight-decay', weightDecay: 'meta.linear(0.01)', optimizer: adam },
+        magnitude: 'momentum',
+      },
+    },
+  };
+
+  test('nest in a configuration as they do in code', async () => {
+    const problem = await problemOf(nested);
+    const theta = problem.initTheta(new EagerRandom(seedKey(0)));
+    const { values } = problem.describeTheta!(theta);
+    const expected = {
+      maxNorm: 3,
+      'optimizer.optimizer.direction.optimizer.learningRate': 0.1,
+      'optimizer.optimizer.direction.weightDecay': 0.01,
+    };
+    expect(Object.keys(values).sort()).toEqual(Object.keys(expected).sort());
+    for (const [path, value] of Object.entries(expected)) expect(values[path]).toBeCloseTo(value, 5);
+    expect(problem.name).toContain('clip-gradients(accumulate-gradients(graft(weight-decay(adam), sgd)))');
+    const { losses } = runProblem(problem, { steps: 10 });
+    expect(losses[9]).toBeLessThan(losses[0]);
+  });
+
+  test.each([
+    [{ name: 'clip-gradients', maxNorm: 1 }, 'optimizer.optimizer: expected an optimizer: its name, or {name, …}'],
+    [
+      { name: 'clip-gradients', optimizer: adam },
+      'expected one or more of maxNorm, maxTensorNorm and maxValue, got none',
+    ],
+    [
+      { name: 'clip-gradients', maxNorm: 0, optimizer: adam },
+      'optimizer.maxNorm: expected a finite number above 0, got 0',
+    ],
+    [{ name: 'graft', direction: 'adam' }, 'optimizer.magnitude'],
+    [{ name: 'graft', direction: 'adma', magnitude: 'sgd' }, 'unknown optimizer "adma", needed by optimizer "graft"'],
+    [
+      { name: 'weight-decay', optimizer: { ...adam, learningRate: -1 } },
+      'optimizer.optimizer.learningRate: expected a finite number at least 0, got -1',
+    ],
+    [
+      { name: 'accumulate-gradients', batches: 0, optimizer: adam },
+      'optimizer.batches: expected a positive integer, got 0',
+    ],
+  ] as const)('%j is refused by key', async (optimizer, message) => {
+    await expect(problemOf(optimizer)).rejects.toThrow(message);
   });
 });

@@ -2,10 +2,13 @@
 import * as tf from '@tensorflow/tfjs';
 import { meta, type LearnedOptimizer, type TensorTree, type UnrolledProblem } from '../../src/contracts';
 import {
+  accumulateGradients,
   adaBelief,
   adafactor,
   adagrad,
   adam,
+  clipGradients,
+  graft,
   inverseTime,
   lamb,
   lars,
@@ -14,6 +17,7 @@ import {
   rAdam,
   rmsProp,
   sgd,
+  withWeightDecay,
   yogi,
 } from '../../learned-optimizers';
 
@@ -35,6 +39,10 @@ export const ALL_OPTIMIZERS: Readonly<Record<string, LearnedOptimizer>> = {
   lars: lars({ learningRate: meta.log(0.5), trustCoefficient: meta.log(0.1), weightDecay: meta.linear(0.1) }),
   lamb: lamb({ learningRate, weightDecay: meta.linear(0.1) }),
   lion: lion({ learningRate, weightDecay: meta.linear(0.1) }),
+  clipped: clipGradients({ maxNorm: meta.log(0.05), maxTensorNorm: meta.log(0.08), optimizer: sgd({ learningRate }) }),
+  decayed: withWeightDecay({ weightDecay: meta.linear(0.02), optimizer: adam({ learningRate }) }),
+  grafted: graft({ direction: adam({ beta1: meta.logit(0.9) }), magnitude: sgd({ learningRate }) }),
+  accumulated: accumulateGradients({ batches: 2, optimizer: sgd({ learningRate, momentum: meta.logit(0.5) }) }),
 };
 
 /** Loss of a matrix [2, 3] and a vector [3] that all optimizers start alike from: smooth, neither convex nor symmetric. */
