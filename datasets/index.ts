@@ -5,6 +5,7 @@ import { CIFAR_10 } from './files/cifar-10';
 import { FASHION_MNIST } from './files/fashion-mnist';
 import { filesOf } from './files/image-store';
 import { mnistFiles } from './files/mnist-data';
+import { textFile, textFileOptions } from './files/text-file';
 import { fetchedImageOptions, imageOptions } from './image-dataset';
 import { mnist } from './mnist';
 
@@ -12,7 +13,9 @@ export { arrayDataset, type ArrayDatasetOptions, type SplitArrays } from './arra
 export { cifar10 } from './cifar-10';
 export { fashionMnist } from './fashion-mnist';
 export { type FetchedImageOptions, type ImageOptions } from './image-dataset';
+export { textFile, type TextFileOptions } from './files/text-file';
 export { mnist } from './mnist';
+export { textDataset, vocabularyOf, type TextDatasetOptions, type TextOptions } from './text';
 
 /** One line a data set. */
 export function registerDatasets({ dataset }: Registrar): void {
@@ -34,5 +37,10 @@ export function registerDatasets({ dataset }: Registrar): void {
     options: cifarOptions,
     files: filesOf(CIFAR_10),
     create: (options, { watch }) => cifar10(options, watch),
+  });
+  dataset('text', {
+    description: 'windows of the characters of a text file, cut in order into train, validation and test',
+    options: textFileOptions,
+    create: textFile,
   });
 }

@@ -1,18 +1,23 @@
 /** Tasks, whole problems, and the presets made of them. */
 import type { Registrar } from '../src/contracts';
+import { registerAutoencoder } from './autoencoder';
+import { registerCharRnn } from './char-rnn';
 import { registerInfluenceBalancing } from './influence-balancing';
 import { registerLorenz } from './lorenz';
 import { registerManyHyperparameters } from './many-hyperparameters';
 import { registerMlp } from './mlp';
 import { registerMnistLr } from './mnist-lr';
 import { registerQuadratic } from './quadratic';
+import { registerTestFunction } from './test-function';
 
+export { autoencoder, type AutoencoderOptions } from './autoencoder';
+export { charRnn, type CharRnnOptions, type RnnCell } from './char-rnn';
 export { influenceBalancing, type InfluenceBalancingOptions } from './influence-balancing';
 export { layersModelTask, type LayersModelTaskOptions } from './layers-model';
 export { type LayersLoss, type LayersMetric, type LossFunction } from './layers/losses';
 export { lorenz, type LorenzOptions } from './lorenz';
 export { manyHyperparameters, type ManyHyperparametersOptions } from './many-hyperparameters';
-export { mlp, type MlpActivation, type MlpInit, type MlpOptions } from './mlp';
+export { logisticRegression, mlp, type MlpActivation, type MlpInit, type MlpOptions } from './mlp';
 export {
   quadraticClosedForm,
   quadraticCurvatures,
@@ -20,11 +25,21 @@ export {
   quadraticTask,
   type QuadraticTaskOptions,
 } from './quadratic';
+export {
+  TEST_FUNCTIONS,
+  testFunction,
+  testFunctionMinimum,
+  type TestFunctionName,
+  type TestFunctionOptions,
+} from './test-function';
 
 /** One line a task or problem. */
 export function registerTasks(registrar: Registrar): void {
   registerMlp(registrar);
   registerQuadratic(registrar);
+  registerAutoencoder(registrar);
+  registerTestFunction(registrar);
+  registerCharRnn(registrar);
   registerInfluenceBalancing(registrar);
   registerLorenz(registrar);
   registerMnistLr(registrar);

@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import { arrayDataset } from '../../datasets';
 import { ConfigurationError } from '../../src/contracts';
 import { EagerRandom, normals, seedKey } from '../../src/random';
-import { mlp, type MlpActivation } from '../../tasks';
+import { logisticRegression, mlp, type MlpActivation } from '../../tasks';
 import { lossAndGradient } from '../support/run-problem';
 import { normalQuantile } from '../support/statistics';
 
@@ -30,6 +30,11 @@ const ACTIVATIONS: Record<MlpActivation, (x: number) => [number, number]> = {
   tanh: (x) => [Math.tanh(x), 1 - Math.tanh(x) ** 2],
   sigmoid: (x) => [logistic(x), logistic(x) * (1 - logistic(x))],
   gelu: (x) => [x * normalCdf(x), normalCdf(x) + x * density(x)],
+  silu: (x) => [x * logistic(x), logistic(x) + x * logistic(x) * (1 - logistic(x))],
+  swish: (x) => [x * logistic(x), logistic(x) * (1 + x * (1 - logistic(x)))],
+  softplus: (x) => [Math.log(1 + Math.exp(x)), logistic(x)],
+  elu: (x) => (x > 0 ? [x, 1] : [Math.exp(x) - 1, Math.exp(x)]),
+  'leaky-relu': (x) => (x > 0 ? [x, 1] : [0.01 * x, 0.01]),
 };
 
 interface Layer {
@@ -78,7 +83,7 @@ const batch = () => ({ xs: tf.tensor2d(xs, [BATCH, 3]), ys: tf.tensor1d(ys, 'int
 
 beforeAll(() => tf.setBackend('cpu'));
 
-test.each(['relu', 'tanh', 'sigmoid', 'gelu'] as const)('%s', (activation) => {
+test.each(Object.keys(ACTIVATIONS) as MlpActivation[])('%s', (activation) => {
   const task = mlp({ data, hidden: WIDTHS.slice(1, -1), activation });
   const expected = reference(layers, activation);
   const leaves = Object.fromEntries(
@@ -92,8 +97,8 @@ test.each(['relu', 'tanh', 'sigmoid', 'gelu'] as const)('%s', (activation) => {
     (params) => task.loss(params, batch(), new EagerRandom(seedKey(0))),
     (given) => layers.map((_, l) => ({ bias: given[`bias${l}`], kernel: given[`kernel${l}`] })),
   );
-  // Float64 both; GELU's 1/√2 and 2/√π are float32 constants in the graph (2⁻²⁵ relative each).
-  const tolerance = activation === 'gelu' ? 2 ** -22 : 1e-12;
+  // Float64 both; GELU's 1/√2 and 2/√π and the slope 0.01 are float32 constants in the graph (2⁻²⁵ relative each).
+  const tolerance = activation === 'gelu' || activation === 'leaky-relu' ? 2 ** -22 : 1e-12;
   expect(Math.abs(loss - expected.loss)).toBeLessThan(tolerance);
   layers.forEach((_, l) => {
     expected.gradient[l].kernel.forEach((g, i) =>
@@ -139,6 +144,11 @@ test.each([
   const [{ kernel, bias }] = params as { kernel: tf.Tensor; bias: tf.Tensor }[];
   const values = Array.from(kernel.dataSync());
   expect(values).toHaveLength(3000);
+  const [scaled] = mlp({ data: wide, hidden: [50], init, initScale: 0.25 }).init(
+    new EagerRandom(seedKey(3)),
+  ) as never[];
+  const quarter = Array.from((scaled as { kernel: tf.Tensor }).kernel.dataSync());
+  quarter.forEach((value, i) => expect(Math.abs(value - values[i] / 4)).toBeLessThan(1e-7));
   const z = normalQuantile(1e-4);
   const mean = values.reduce((a, b) => a + b, 0) / 3000;
   const sample = values.reduce((sum, x) => sum + x * x, 0) / 3000;
@@ -151,6 +161,7 @@ test.each([
   ['task.hidden.1: expected a positive integer, got 0', { hidden: [3, 0] }],
   ['task.hidden.0: expected a positive integer, got 2.5', { hidden: [2.5] }],
   ['task.batchSize: expected a positive integer, got -1', { batchSize: -1 }],
+  ['task.initScale: expected a positive number, got 0', { initScale: 0 }],
 ])('%s', (message, options) => {
   expect(() => mlp({ data, ...options })).toThrow(ConfigurationError);
   expect(() => mlp({ data, ...options })).toThrow(message);
@@ -159,4 +170,8 @@ test.each([
 test('a data set without class labels is refused', () => {
   const plain = arrayDataset({ xs: new Float32Array(10), ys: new Float32Array(10), inputShape: [] });
   expect(() => mlp({ data: plain })).toThrow('data: expected a data set with class labels for the task "mlp"');
+});
+
+test('logistic regression has one layer', () => {
+  expect(logisticRegression({ data }).init(new EagerRandom(seedKey(0)))).toHaveLength(1);
 });
