@@ -12,7 +12,10 @@ import {
   type OpName,
   type Shape,
   type ValueType,
+  type Windowing,
 } from './ir';
+import { attributeList } from './print';
+import { unwindowed, windowCount, windowed, windowSizes } from './windows';
 
 type InferRule<P extends OpName> = (inputs: readonly ValueType[], attributes: OpAttributes[P]) => ValueType;
 
@@ -72,6 +75,12 @@ function argReduction(op: OpName): (inputs: readonly ValueType[], attributes: { 
     if (!NUMERIC.includes(dtype)) fail(op, 'float32 or int32', inputs);
     return { shape: shape.filter((_, i) => i !== axis), dtype: 'int32' };
   };
+}
+
+function windowingOk({ axes, strides, dilations }: Windowing, lengths: readonly number[], rank: number): boolean {
+  const positive = (list: readonly number[]): boolean =>
+    list.length === axes.length && list.every((n) => Number.isInteger(n) && n >= 1);
+  return axes.length > 0 && axesOk(axes, rank) && [strides, dilations, lengths].every(positive);
 }
 
 const NUMERIC: readonly DType[] = ['float32', 'int32'];
@@ -233,6 +242,49 @@ const INFER: { readonly [P in OpName]: InferRule<P> } = {
       shape: shape.map((extent, i) => low[i] + extent + Math.max(0, extent - 1) * interior[i] + high[i]),
       dtype,
     };
+  },
+  windows: (inputs, attributes) => {
+    arity('windows', inputs, 1);
+    const { axes, sizes, strides, dilations } = attributes;
+    const { shape, dtype } = inputs[0];
+    if (!windowingOk(attributes, sizes, shape.length))
+      fail(
+        'windows',
+        `ascending axes of the operand with a size, stride and dilation each, got ${attributeList(attributes)}`,
+        inputs,
+      );
+    return {
+      shape: windowed(
+        shape,
+        axes,
+        (i, extent) => windowCount(extent, sizes[i], strides[i], dilations[i]),
+        (i) => sizes[i],
+      ),
+      dtype,
+    };
+  },
+  foldWindows: (inputs, attributes) => {
+    arity('foldWindows', inputs, 1);
+    const { axes, extents, strides, dilations } = attributes;
+    const { shape, dtype } = inputs[0];
+    const known = windowingOk(
+      attributes,
+      axes.map(() => 1),
+      shape.length - axes.length,
+    );
+    const sizes = known ? windowSizes(shape, axes) : [];
+    const fits =
+      known &&
+      extents.length === axes.length &&
+      axes.every(
+        (axis, i) =>
+          Number.isInteger(extents[i]) &&
+          sizes[i] >= 1 &&
+          shape[axis] === windowCount(extents[i], sizes[i], strides[i], dilations[i]),
+      );
+    if (!fits) fail('foldWindows', `what windows make of an operand with ${attributeList(attributes)}`, inputs);
+    if (!NUMERIC.includes(dtype)) fail('foldWindows', 'float32 or int32', inputs);
+    return { shape: unwindowed(shape, axes, (i) => extents[i]), dtype };
   },
   concat: (inputs, { axis }) => {
     if (inputs.length === 0) fail('concat', 'at least one operand', inputs);

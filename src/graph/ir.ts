@@ -132,12 +132,26 @@ export interface OpAttributes {
   slice: { readonly begin: readonly number[]; readonly size: readonly number[]; readonly strides: readonly number[] };
   /** Zeros (false) before, after and between (interior ≥ 0) the elements of every axis: the transpose of slice. */
   pad: { readonly low: readonly number[]; readonly high: readonly number[]; readonly interior: readonly number[] };
+  /**
+   * Windows of `sizes` elements, `dilations` apart, moved by `strides` along `axes` (ascending). Along each of these the
+   * result counts the windows; the axes within a window stand in the same order behind the last of `axes`. [n, h, w, c] with
+   * axes [1, 2] → [n, places, places, size, size, c].
+   */
+  windows: Windowing & { readonly sizes: readonly number[] };
+  /** The transpose of windows: every element added where it was seen, into zeros with `extents` along `axes`. */
+  foldWindows: Windowing & { readonly extents: readonly number[] };
   concat: { readonly axis: number };
   reverse: { readonly axes: readonly number[] };
   /** operand [rows, …r], indices int32 […i] → […i, …r]. An index outside [0, rows) is clamped to it. */
   gather: NoAttributes;
   /** indices int32 […i], updates […i, …r] → [rows, …r]: zeros with every update added at its row, in order; indices clamped. */
   scatterAdd: { readonly rows: number };
+}
+
+export interface Windowing {
+  readonly axes: readonly number[];
+  readonly strides: readonly number[];
+  readonly dilations: readonly number[];
 }
 
 export type NoAttributes = Readonly<Record<string, never>>;

@@ -122,6 +122,8 @@ export const JVP_RULES: { readonly [P in OpName]: JvpRule<P> | typeof ZERO } = {
   transpose: linear,
   slice: linear,
   pad: linear,
+  windows: linear,
+  foldWindows: linear,
   concat: linear,
   reverse: linear,
   gather: linear,

@@ -44,10 +44,15 @@ function attributeText(node: Node): string {
     case 'iota':
       return `axis=${node.attributes.axis}`;
     default:
-      return Object.entries(node.attributes)
-        .map(([name, value]) => `${name}=${JSON.stringify(value)}`)
-        .join(' ');
+      return attributeList(node.attributes);
   }
+}
+
+/** `begin=[0] size=[2]`. */
+export function attributeList(attributes: object): string {
+  return Object.entries(attributes)
+    .map(([name, value]) => `${name}=${JSON.stringify(value)}`)
+    .join(' ');
 }
 
 function dataText(data: ConstantData): string {

@@ -3,6 +3,7 @@ import type { GraphBuilder } from './builder';
 import { OP_NAMES } from './infer';
 import type { NodeOf, OpName, ValueId } from './ir';
 import { attained, expand, PARTIALS } from './partials';
+import { windowSizes } from './windows';
 
 /**
  * Cotangent of one operand, given the cotangent `g` of the result of node `id`. undefined is zero. Called only for
@@ -98,6 +99,15 @@ export const VJP_RULES: { readonly [P in OpName]: VjpRule<P> | typeof ZERO } = {
       size: b.shape(node.inputs[0]),
       strides: node.attributes.interior.map((interior) => interior + 1),
     }),
+  windows: (b, node, _id, _operand, g) => {
+    const { axes, strides, dilations } = node.attributes;
+    const shape = b.shape(node.inputs[0]);
+    return b.emit('foldWindows', [g], { axes, extents: axes.map((axis) => shape[axis]), strides, dilations });
+  },
+  foldWindows: (b, node, _id, _operand, g) => {
+    const { axes, strides, dilations } = node.attributes;
+    return b.emit('windows', [g], { axes, sizes: windowSizes(b.shape(node.inputs[0]), axes), strides, dilations });
+  },
   concat: (b, node, _id, operand, g) => {
     const { axis } = node.attributes;
     const size = b.shape(node.inputs[operand]);

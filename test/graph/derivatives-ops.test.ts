@@ -272,6 +272,35 @@ const ROWS: { readonly [P in OpName]: readonly Row[] } = {
     matrix((b, x) => b.emit('pad', [x], { low: [1, 0], high: [0, 2], interior: [0, 1] }), 'interior'),
     matrix((b, x) => b.emit('pad', [x], { low: [0, 3], high: [1, 0], interior: [2, 0] }), 'low and high'),
   ],
+  windows: [
+    matrix(
+      (b, x) => b.emit('windows', [x], { axes: [0, 1], sizes: [2, 3], strides: [1, 1], dilations: [1, 1] }),
+      'overlapping',
+    ),
+    matrix(
+      (b, x) => b.emit('windows', [x], { axes: [1], sizes: [2], strides: [1], dilations: [2] }),
+      'dilated, along one axis',
+    ),
+    matrix(
+      (b, x) => b.emit('windows', [x], { axes: [0, 1], sizes: [1, 2], strides: [2, 3], dilations: [1, 1] }),
+      'with elements that none sees',
+    ),
+  ],
+  foldWindows: [
+    {
+      name: 'overlapping',
+      types: [float(2, 3, 2, 2)],
+      feeds: [spread(24)],
+      build: (b, x) =>
+        b.emit('foldWindows', [x], { axes: [0, 1], extents: [3, 4], strides: [1, 1], dilations: [1, 1] }),
+    },
+    {
+      name: 'strides and dilations',
+      types: [float(2, 2, 3)],
+      feeds: [spread(12)],
+      build: (b, x) => b.emit('foldWindows', [x], { axes: [0], extents: [6], strides: [3], dilations: [2] }),
+    },
+  ],
   concat: [
     {
       types: [float(2, 1), float(2, 3), float(2, 2)],

@@ -42,6 +42,23 @@ test.each<[string, () => string, string]>([
     () => infer('pad', { low: [1], high: [2], interior: [2] }, 'float32[0]'),
     'float32[3]',
   ],
+  [
+    'windows',
+    // (6 − 3)/1 + 1 and (7 − (1 + 2))/2 + 1 windows.
+    () => infer('windows', { axes: [1, 2], sizes: [3, 2], strides: [1, 2], dilations: [1, 2] }, 'bool[5,6,7,8]'),
+    'bool[5,4,3,3,2,8]',
+  ],
+  [
+    'windows wider than the axis',
+    () => infer('windows', { axes: [0], sizes: [4], strides: [1], dilations: [1] }, 'float32[3,2]'),
+    'float32[0,4,2]',
+  ],
+  [
+    'foldWindows',
+    () =>
+      infer('foldWindows', { axes: [1, 2], extents: [6, 8], strides: [1, 2], dilations: [1, 2] }, 'int32[5,4,3,3,2,8]'),
+    'int32[5,6,8,8]',
+  ],
   ['concat', () => infer('concat', { axis: 1 }, 'float32[2,3]', 'float32[2,0]', 'float32[2,4]'), 'float32[2,7]'],
   ['gather', () => infer('gather', {}, 'uint8[10,28,28]', 'int32[5,2]'), 'uint8[5,2,28,28]'],
   ['scatterAdd', () => infer('scatterAdd', { rows: 10 }, 'int32[5]', 'float32[5,3]'), 'float32[10,3]'],
@@ -81,6 +98,26 @@ test.each<[string, () => string, RegExp]>([
     'a concat of other extents',
     () => infer('concat', { axis: 0 }, 'float32[2,3]', 'float32[2,4]'),
     /differ only along/,
+  ],
+  [
+    'windows without a stride',
+    () => infer('windows', { axes: [0], sizes: [2], strides: [], dilations: [1] }, 'float32[3]'),
+    /a size, stride and dilation each/,
+  ],
+  [
+    'windows of no element',
+    () => infer('windows', { axes: [0], sizes: [0], strides: [1], dilations: [1] }, 'float32[3]'),
+    /got .*sizes=\[0\]/,
+  ],
+  [
+    'a fold to another extent',
+    () => infer('foldWindows', { axes: [0], extents: [5], strides: [1], dilations: [1] }, 'float32[2,2]'),
+    /what windows make of an operand with .*extents=\[5\]/,
+  ],
+  [
+    'a fold of bool',
+    () => infer('foldWindows', { axes: [0], extents: [3], strides: [1], dilations: [1] }, 'bool[2,2]'),
+    /float32 or int32/,
   ],
   ['a concat of nothing', () => infer('concat', { axis: 0 }), /at least one/],
   ['float indices', () => infer('gather', {}, 'float32[3]', 'float32[2]'), /int32 indices/],

@@ -497,6 +497,83 @@ const CASES: { readonly [P in OpName]: readonly Case<OpAttributes[P]>[] } = {
     },
     { attributes: { low: [1], high: [0], interior: [0] }, operands: [p([1, 1])], exactly: [0, 1, 1] },
   ],
+  windows: [
+    {
+      attributes: { axes: [0], sizes: [2], strides: [2], dilations: [1] },
+      operands: [f([1, 2, 3, 4, 5])],
+      exactly: [1, 2, 3, 4],
+    },
+    {
+      // Windows {0, 2}, {1, 3}, {2, 4} of one axis.
+      attributes: { axes: [0], sizes: [2], strides: [1], dilations: [2] },
+      operands: [n([10, 11, 12, 13, 14])],
+      exactly: [10, 12, 11, 13, 12, 14],
+    },
+    {
+      // [3, 3] by 2×2 windows: [2, 2, 2, 2], every window by rows.
+      attributes: { axes: [0, 1], sizes: [2, 2], strides: [1, 1], dilations: [1, 1] },
+      operands: [f([1, 2, 3, 4, 5, 6, 7, 8, 9], [3, 3])],
+      exactly: [1, 2, 4, 5, 2, 3, 5, 6, 4, 5, 7, 8, 5, 6, 8, 9],
+    },
+    {
+      // Along axis 1 of three: [2, 2, 2 in the window, 2].
+      attributes: { axes: [1], sizes: [2], strides: [1], dilations: [1] },
+      operands: [f([0, 1, 10, 11, 20, 21, 100, 101, 110, 111, 120, 121], [2, 3, 2])],
+      exactly: [0, 1, 10, 11, 10, 11, 20, 21, 100, 101, 110, 111, 110, 111, 120, 121],
+    },
+    {
+      // Axes that are no neighbours: the axes within stand behind the last, [1, 2, 1 | 2, 1].
+      attributes: { axes: [0, 2], sizes: [2, 1], strides: [1, 2], dilations: [1, 1] },
+      operands: [p([1, 0, 0, 1], [2, 2, 1])],
+      exactly: [1, 0, 0, 1],
+    },
+    {
+      attributes: { axes: [0], sizes: [4], strides: [1], dilations: [1] },
+      operands: [f([1, 2, 3])],
+      exactly: [],
+    },
+  ],
+  foldWindows: [
+    {
+      // 0, 1, 2 are seen by one, two, one of the windows {0, 1}, {1, 2}; 3 by none.
+      attributes: { axes: [0], extents: [4], strides: [2], dilations: [1] },
+      operands: [f([1, 2, 4, 8], [2, 2])],
+      exactly: [1, 2, 4, 8],
+    },
+    {
+      attributes: { axes: [0], extents: [3], strides: [1], dilations: [1] },
+      operands: [f([1, 2, 4, 8], [2, 2])],
+      exactly: [1, 6, 8],
+    },
+    {
+      // Places 0 and 3 of the windows {0, 2}, {3, 5}; 6 and 7 are left out.
+      attributes: { axes: [0], extents: [8], strides: [3], dilations: [2] },
+      operands: [n([1, 2, 4, 8], [2, 2])],
+      exactly: [1, 0, 2, 4, 0, 8, 0, 0],
+    },
+    {
+      // −0 alone stays, and int32 wraps.
+      attributes: { axes: [0], extents: [2], strides: [1], dilations: [1] },
+      operands: [f([-0, NaN], [2, 1])],
+      exactly: [-0, NaN],
+    },
+    {
+      attributes: { axes: [0], extents: [3], strides: [1], dilations: [1] },
+      operands: [n([1, MAX, 1, 1], [2, 2])],
+      exactly: [1, MIN, 1],
+    },
+    {
+      // The fold of all windows counts by how many each element is seen: 1 2 1 along each axis.
+      attributes: { axes: [0, 1], extents: [3, 3], strides: [1, 1], dilations: [1, 1] },
+      operands: [f(new Array<number>(16).fill(1), [2, 2, 2, 2])],
+      exactly: [1, 2, 1, 2, 4, 2, 1, 2, 1],
+    },
+    {
+      attributes: { axes: [0], extents: [3], strides: [1], dilations: [1] },
+      operands: [f([], [0, 4])],
+      exactly: [0, 0, 0],
+    },
+  ],
   concat: [
     ...[0, 1, 2].map((axis) => ({
       attributes: { axis },

@@ -183,6 +183,37 @@ describe('canonicalise', () => {
     ],
     ['a whole slice', (b, x) => slice(b, x, 0, 3, 1), (_, x) => x],
     ['a pad by nothing', (b, x) => b.emit('pad', [x], { low: [0], high: [0], interior: [0] }), (_, x) => x],
+    [
+      'windows of one element are a slice',
+      (b) => {
+        const long = b.input('l', { shape: [7], dtype: 'float32' });
+        return b.emit('windows', [long], { axes: [0], sizes: [1], strides: [3], dilations: [1] });
+      },
+      (b) => reshape(b, slice(b, b.input('l', { shape: [7], dtype: 'float32' }), 0, 3, 3), 3, 1),
+    ],
+    [
+      'windows side by side are a reshape',
+      (b) => b.emit('windows', [cube(b)], { axes: [2], sizes: [2], strides: [2], dilations: [1] }),
+      (b) => reshape(b, cube(b), 2, 3, 2, 2),
+    ],
+    [
+      'windows side by side along two axes are a transpose',
+      (b) => b.emit('windows', [cube(b)], { axes: [0, 2], sizes: [2, 2], strides: [1, 2], dilations: [1, 1] }),
+      (b) => transpose(b, reshape(b, cube(b), 1, 2, 3, 2, 2), 0, 2, 3, 1, 4),
+    ],
+    [
+      'a fold of windows side by side is a pad',
+      (b) => {
+        const seen = b.input('l', { shape: [2, 3, 2], dtype: 'float32' });
+        return b.emit('foldWindows', [seen], { axes: [1], extents: [7], strides: [2], dilations: [1] });
+      },
+      (b) =>
+        b.emit('pad', [reshape(b, b.input('l', { shape: [2, 3, 2], dtype: 'float32' }), 2, 6)], {
+          low: [0, 0],
+          high: [0, 1],
+          interior: [0, 0],
+        }),
+    ],
     ['a concat of one', (b, x) => b.emit('concat', [x], { axis: 0 }), (_, x) => x],
     [
       'reverse there and back',
@@ -257,6 +288,11 @@ describe('canonicalise', () => {
     ['x/x', (b, x) => b.op('div', x, x), '0/0 is NaN'],
     ['int32 → float32 → int32', (b, _x, _y, n) => cast(b, n, 'float32', 'int32'), 'float32 has 24 bits'],
     ['float32 → int32 → float32', (b, x) => cast(b, x, 'int32', 'float32'), 'it truncates'],
+    [
+      'windows that overlap',
+      (b) => b.emit('windows', [cube(b)], { axes: [1], sizes: [2], strides: [1], dilations: [1] }),
+      'an element is seen twice',
+    ],
     ['uint8 stays out', (b, x) => cast(b, x, 'bool', 'float32'), 'x is not 0 or 1'],
     ['√(x·x)', (b, x) => b.op('sqrt', b.op('mul', x, x)), 'x·x rounds and overflows'],
     [

@@ -6,6 +6,7 @@ import * as fc from 'fast-check';
 import type { DataTable } from '../../src/contracts';
 import type { GraphEngine } from '../../src/engines';
 import { GraphBuilder } from '../../src/graph/builder';
+import { inferType } from '../../src/graph/infer';
 import { inline } from '../../src/graph/inline';
 import { interpret, stepContext, type Value } from '../../src/graph/interpreter';
 import { sizeOf, type Graph, type OpName, type ValueId, type ValueType } from '../../src/graph/ir';
@@ -97,6 +98,17 @@ function broadcasting(op: 'add' | 'max' | 'gt' | 'pow'): OpCase[] {
   }));
 }
 
+/** Overlapping; apart with a rest; dilated with gaps; within long axes; beside each other; axes that are no neighbours. */
+const WINDOWINGS = [
+  { shape: [2, 4, 5, 3], axes: [1, 2], sizes: [3, 2], strides: [1, 1], dilations: [1, 1] },
+  { shape: [1, 5, 6, 2], axes: [1, 2], sizes: [2, 2], strides: [2, 3], dilations: [1, 1] },
+  { shape: [2, 7, 8], axes: [1, 2], sizes: [2, 3], strides: [3, 1], dilations: [2, 2] },
+  { shape: [2, 9, 10, 9], axes: [1, 2], sizes: [3, 3], strides: [2, 2], dilations: [1, 1] },
+  { shape: [3, 4, 2], axes: [1], sizes: [1], strides: [2], dilations: [1] },
+  { shape: [4, 3, 5], axes: [0, 2], sizes: [2, 4], strides: [1, 1], dilations: [2, 1] },
+  { shape: [3, 3, 2], axes: [0, 1], sizes: [4, 2], strides: [1, 1], dilations: [1, 1] },
+] as const;
+
 const SIGNED_ZEROS: DataTable = {
   name: 'signed zeros',
   values: Float32Array.of(-0, 0, 2),
@@ -113,7 +125,7 @@ const TABLE: DataTable = {
 };
 const INDICES = [2, 0, -1, 1, 7, 1];
 
-function movement(label: OpName, shape: number[], emit: (b: GraphBuilder, x: ValueId) => ValueId): OpCase[] {
+function movement(label: OpName, shape: readonly number[], emit: (b: GraphBuilder, x: ValueId) => ValueId): OpCase[] {
   const size = sizeOf(shape);
   const common = { op: label, tolerance: EXACT };
   return [
@@ -320,6 +332,32 @@ const CASES: readonly OpCase[] = [
   ),
   ...movement('pad', [2, 3, 2], (b, x) => b.emit('pad', [x], { low: [1, 0, 2], high: [0, 2, 1], interior: [0, 0, 0] })),
   ...movement('pad', [2, 3, 2], (b, x) => b.emit('pad', [x], { low: [0, 1, 0], high: [1, 0, 0], interior: [2, 1, 0] })),
+  ...WINDOWINGS.flatMap(({ shape, ...attributes }) =>
+    movement('windows', shape, (b, x) => b.emit('windows', [x], attributes)),
+  ),
+  ...WINDOWINGS.flatMap(({ shape, axes, sizes, strides, dilations }): OpCase[] => {
+    const seen = inferType('windows', [f32(...shape)], { axes, sizes, strides, dilations }).shape;
+    const size = sizeOf(seen);
+    const emit: OpCase['emit'] = (b, [x]) =>
+      b.emit('foldWindows', [x], { axes, extents: axes.map((axis) => shape[axis]), strides, dilations });
+    return [
+      { op: 'foldWindows', operands: [floats(plain(size), ...seen)], emit, tolerance: sumOf(sizeOf(sizes)) },
+      {
+        op: 'foldWindows',
+        label: 'foldWindows int32',
+        operands: [ints(plain(size).map(Math.round), ...seen)],
+        emit,
+        tolerance: EXACT,
+      },
+      {
+        op: 'foldWindows',
+        label: 'foldWindows of a broadcast',
+        operands: [floats(plain(seen[seen.length - 1]), seen[seen.length - 1])],
+        emit: (b, [x]) => emit(b, [b.broadcast(x, seen)]),
+        tolerance: sumOf(sizeOf(sizes)),
+      },
+    ];
+  }),
   ...movement('concat', [2, 3, 2], (b, x) => b.emit('concat', [x, x, x], { axis: 1 })),
   ...movement('reverse', [2, 3, 2], (b, x) => b.emit('reverse', [x], { axes: [0, 2] })),
   ...[0, 1].map((axis): OpCase => ({
@@ -526,7 +564,7 @@ function difference(got: readonly number[], expected: Value, { relative, absolut
   return undefined;
 }
 
-const SUMS: readonly OpName[] = ['matmul', 'reduceSum', 'scatterAdd'];
+const SUMS: readonly OpName[] = ['matmul', 'reduceSum', 'scatterAdd', 'foldWindows'];
 const FUNCTIONS: readonly OpName[] = [
   ...(['exp', 'expm1', 'log', 'log1p', 'rsqrt', 'sin', 'cos', 'atan', 'tanh', 'sigmoid', 'pow', 'atan2'] as const),
 ];

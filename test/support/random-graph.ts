@@ -468,6 +468,32 @@ class RandomGraphMaker {
         same(builder.emit('pad', [x], { low: amounts(), high: amounts(), interior: amounts() }), x);
         return;
       }
+      case 'windows':
+      case 'foldWindows': {
+        const x = this.pick(
+          (id) =>
+            builder.shape(id).length > 0 &&
+            builder.shape(id).length < 4 &&
+            builder.type(id).dtype !== 'uint8' &&
+            sizeOf(builder.shape(id)) <= 128,
+        );
+        const shape = builder.shape(x);
+        const axis = this.take(shape.length);
+        const axes = axis + 1 < shape.length && this.take(2) === 0 ? [axis, axis + 1] : [axis];
+        const sizes = axes.map((each) => 1 + this.take(Math.min(3, Math.max(1, shape[each]))));
+        const strides = axes.map(() => 1 + this.take(3));
+        const dilations = axes.map((each, i) => (sizes[i] * 2 - 1 <= shape[each] ? 1 + this.take(2) : 1));
+        const seen = builder.emit('windows', [x], { axes, sizes, strides, dilations });
+        if (op === 'windows' || builder.type(x).dtype === 'bool') {
+          same(seen, x);
+          return;
+        }
+        const moderate = this.moderate(seen);
+        const extents = axes.map((each) => shape[each]);
+        const folded = builder.emit('foldWindows', [moderate], { axes, extents, strides, dilations });
+        this.put(folded, 64, !this.isFloat(x));
+        return;
+      }
       case 'concat': {
         const x = this.pick((id) => builder.shape(id).length > 0 && sizeOf(builder.shape(id)) <= 64);
         const axis = this.take(builder.shape(x).length);

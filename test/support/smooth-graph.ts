@@ -73,7 +73,7 @@ function step(
   const axis = Math.floor(next() * shape.length);
   const at = (value: number): number[] => shape.map((_, i) => (i === axis ? value : 0));
 
-  switch (Math.floor(next() * 16)) {
+  switch (Math.floor(next() * 17)) {
     case 0:
     case 1:
       return b.op('tanh', b.op(pick(UNARY), x));
@@ -119,6 +119,11 @@ function step(
         'int32',
       );
       return b.op('gather', x, index);
+    }
+    case 15: {
+      const moves = { axes: [axis], strides: [1 + Math.floor(next() * 2)], dilations: [1] };
+      const seen = b.emit('windows', [x], { ...moves, sizes: [Math.min(2, shape[axis])] });
+      return b.op('tanh', b.emit('foldWindows', [b.op('sin', seen)], { ...moves, extents: [shape[axis]] }));
     }
     default: {
       const rows = Int32Array.from({ length: shape[0] }, () => Math.floor(next() * 3));

@@ -64,6 +64,10 @@ const [a23, b23] = [floats([2, 3]), floats([2, 3], -2, 2, 1)];
 const matrix = floats([3, 4]);
 const cube = floats([2, 3, 4]);
 const whole = ints([6], [-7, -2, 0, 1, 3, 8]);
+const pixels = floats([2, 5, 6, 3]);
+const taps = floats([3, 2, 3, 4], -1, 1);
+const image = (x: tf.Tensor): tf.Tensor4D => x as tf.Tensor4D;
+const filterOf = image;
 const divisors = ints([6], [3, -2, 5, -1, -2, 3]);
 
 const unary = (name: string, fn: (x: tf.Tensor) => tf.Tensor, operand: Operand, tolerance?: number): Row => ({
@@ -73,6 +77,12 @@ const unary = (name: string, fn: (x: tf.Tensor) => tf.Tensor, operand: Operand, 
   ...(tolerance === undefined ? {} : { tolerance }),
 });
 const row = (name: string, fn: Fn, ...operands: Operand[]): Row => ({ name, fn, operands });
+
+/** Of sums of up to 64 products, each of which rounds. */
+const sums = (name: string, fn: Fn, ...operands: Operand[]): Row => ({
+  ...row(name, fn, ...operands),
+  tolerance: 64 * 2 ** -24,
+});
 
 /** A kernel without an op of its own in tfjs's public face. */
 const kernel = (name: string, inputs: Record<string, tf.Tensor>, attributes: Record<string, unknown>): tf.Tensor =>
@@ -340,6 +350,95 @@ export const ROWS: readonly Row[] = [
   row('einsum i,j->ij', (x, y) => tf.einsum('i,j->ij', x, y), floats([3]), floats([4])),
   row('einsum ij->ji', (x) => tf.einsum('ij->ji', x), matrix),
   row('einsum ij->j', (x) => tf.einsum('ij->j', x), matrix),
+
+  // Windows; test/trace/convolution.test.ts has the awkward ones.
+  row('conv2d', (x, f) => tf.conv2d(image(x), filterOf(f), 2, 'same'), pixels, taps),
+  row('conv2d of one picture', (x, f) => tf.conv2d(x as tf.Tensor3D, filterOf(f), 1, 1), floats([4, 5, 3]), taps),
+  row(
+    'conv1d',
+    (x, f) => tf.conv1d(x as tf.Tensor3D, f as tf.Tensor3D, 2, 'same'),
+    floats([2, 7, 3]),
+    floats([2, 3, 4]),
+  ),
+  row(
+    'conv2dTranspose',
+    (x, f) => tf.conv2dTranspose(image(x), filterOf(f), [2, 9, 11, 4], 2, 'same'),
+    floats([2, 5, 6, 2]),
+    floats([3, 2, 4, 2]),
+  ),
+  row(
+    'depthwiseConv2d',
+    (x, f) => tf.depthwiseConv2d(image(x), filterOf(f), [2, 1], 'valid'),
+    pixels,
+    floats([2, 3, 3, 2]),
+  ),
+  sums(
+    'separableConv2d',
+    (x, f, p) => tf.separableConv2d(image(x), filterOf(f), filterOf(p), 1, 'same'),
+    pixels,
+    floats([3, 3, 3, 2]),
+    floats([1, 1, 6, 4]),
+  ),
+  ...(['linear', 'relu', 'elu'] as const).map((activation) =>
+    row(
+      `fused conv2d, ${activation}`,
+      (x, f, b) =>
+        tf.fused.conv2d({
+          x: image(x),
+          filter: filterOf(f),
+          strides: 1,
+          pad: 'same',
+          bias: b,
+          activation,
+        }),
+      pixels,
+      taps,
+      floats([4]),
+    ),
+  ),
+  row(
+    'fused depthwiseConv2d',
+    (x, f, b) =>
+      tf.fused.depthwiseConv2d({
+        x: image(x),
+        filter: filterOf(f),
+        strides: [1, 1],
+        pad: 'same',
+        bias: b,
+        activation: 'relu6',
+      }),
+    pixels,
+    floats([2, 2, 3, 2]),
+    floats([6]),
+  ),
+  sums(
+    'gradients of conv2d',
+    (x, f) => tf.grads((a, b) => tf.sum(tf.square(tf.conv2d(image(a), filterOf(b), 2, 'same'))))([x, f]),
+    pixels,
+    taps,
+  ),
+  sums(
+    'gradients of depthwiseConv2d',
+    (x, f) => tf.grads((a, b) => tf.sum(tf.square(tf.depthwiseConv2d(image(a), filterOf(b), 1, 'same'))))([x, f]),
+    pixels,
+    floats([2, 2, 3, 2]),
+  ),
+  row('maxPool', (x) => tf.maxPool(image(x), [3, 2], 2, 'same'), pixels),
+  row('avgPool', (x) => tf.avgPool(image(x), [3, 2], 2, 'same'), pixels),
+  row('resizeNearestNeighbor', (x) => tf.image.resizeNearestNeighbor(image(x), [10, 18]), pixels),
+  // Of one picture: tfjs-cpu mixes several up.
+  row(
+    'gradient of resizeNearestNeighbor',
+    (x) => tf.grad((a) => tf.sum(tf.square(tf.image.resizeNearestNeighbor(image(a), [10, 12]))))(x),
+    floats([1, 5, 6, 3]),
+  ),
+  row('gradient of maxPool', (x) => tf.grad((a) => tf.sum(tf.square(tf.maxPool(image(a), 3, 2, 'same'))))(x), pixels),
+  // With 'same', tfjs-cpu divides by the window's size here, and by what lies inside on the way there.
+  row(
+    'gradient of avgPool',
+    (x) => tf.grad((a) => tf.sum(tf.square(tf.avgPool(image(a), [2, 3], 2, 'valid'))))(x),
+    pixels,
+  ),
 
   // Losses and metrics.
   row(

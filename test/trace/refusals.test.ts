@@ -18,7 +18,7 @@ let earlier: tf.Tensor | undefined;
 
 /** A user's helper: the line is where it calls tfjs, not where the helper is called. */
 function helper(x: tf.Tensor): tf.Tensor {
-  return tf.conv1d(x.reshape([1, 3, 1]), tf.ones<tf.Rank.R3>([1, 1, 1]), 1, 'same'); // @line missing kernel
+  return tf.image.resizeBilinear(x.reshape<tf.Tensor4D>([1, 3, 1, 1]), [2, 2]); // @line missing kernel
 }
 
 const REFUSALS: readonly Refusal[] = [
@@ -115,7 +115,7 @@ const REFUSALS: readonly Refusal[] = [
     fn: (_, x) => (calls++ % 2 === 0 ? x.sin() : x.cos()),
     message: /another graph or other constants/,
   },
-  { name: 'missing kernel', fn: (_, x) => helper(x), message: /kernel Conv2D, which the graph lacks/ },
+  { name: 'missing kernel', fn: (_, x) => helper(x), message: /kernel ResizeBilinear, which the graph lacks/ },
   {
     name: 'nested tf.grad',
     fn: (_, x) =>

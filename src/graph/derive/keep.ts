@@ -16,7 +16,7 @@ export interface KeepCosts {
 /** Moved numbers are made again on the way back, from what they were moved from. */
 const MOVED: ReadonlySet<OpName> = new Set<OpName>([
   ...(['constant', 'table', 'iota', 'broadcast', 'reshape', 'transpose', 'slice', 'reverse'] as const),
-  ...(['pad', 'concat', 'gather'] as const),
+  ...(['windows', 'pad', 'concat', 'gather'] as const),
   ...(['identity', 'cast'] as const),
 ]);
 
@@ -62,7 +62,8 @@ export const LEAST_TIME: KeepCosts = {
     if (MOVED.has(node.op)) return 0;
     const size = sizeOf(node.type.shape);
     if (node.op === 'matmul') return size * depthOf(graph, node) * (isTall(graph, node) ? MULTIPLY_IN_ROWS : MULTIPLY);
-    if (node.op.startsWith('reduce')) return sizeOf(graph.nodes[node.inputs[0]].type.shape) * SIMPLE;
+    if (node.op.startsWith('reduce') || node.op === 'foldWindows')
+      return sizeOf(graph.nodes[node.inputs[0]].type.shape) * SIMPLE;
     return size * (FUNCTIONS.has(node.op) ? FUNCTION : SIMPLE);
   },
 };

@@ -1,5 +1,6 @@
 /** Row-major index arithmetic, done once when a graph is compiled. */
-import { sizeOf, type Shape } from '../ir';
+import { sizeOf, type Shape, type Windowing } from '../ir';
+import { windowed } from '../windows';
 
 export function rowMajorStrides(shape: Shape): number[] {
   const strides = new Array<number>(shape.length);
@@ -41,5 +42,18 @@ export function reductionOrder(shape: Shape, axes: readonly number[]): Int32Arra
   return stridedIndices(
     order.map((axis) => shape[axis]),
     order.map((axis) => strides[axis]),
+  );
+}
+
+/** For every element of the windows, `shape`, where it stands in the value that they look at. */
+export function windowIndices(shape: Shape, of: Shape, { axes, strides, dilations }: Windowing): Int32Array {
+  return stridedIndices(
+    shape,
+    windowed(
+      rowMajorStrides(of),
+      axes,
+      (i, step) => step * strides[i],
+      (i, step) => step * dilations[i],
+    ),
   );
 }

@@ -4,7 +4,7 @@
  */
 import { bits, fillNormals, foldIn, scaleWord } from '../../random';
 import { sizeOf, type OpName } from '../ir';
-import { reductionOrder, rowMajorStrides, stridedIndices } from './indexing';
+import { reductionOrder, rowMajorStrides, stridedIndices, windowIndices } from './indexing';
 import { matmulKernel } from './matmul';
 import { erf, floorMod, intDiv, intMod, roundHalfToEven, sigmoid, toInt32 } from './scalar';
 import type { Kernel, Rule, Site, Value } from './value';
@@ -324,6 +324,30 @@ export const INTERPRETER_RULES: { readonly [P in OpName]: Rule<P> } = {
     return (values) => {
       const x = values[a];
       for (let i = 0; i < target.length; i++) out[target[i]] = x[i];
+    };
+  },
+  windows: (site) => {
+    const { axes, strides, dilations } = site.node.attributes;
+    return move(site, windowIndices(site.node.type.shape, site.operands[0].shape, { axes, strides, dilations }));
+  },
+  foldWindows: (site) => {
+    const [a] = site.node.inputs;
+    const target = windowIndices(site.operands[0].shape, site.node.type.shape, site.node.attributes);
+    const out = site.buffer();
+    // Of one element: that element.
+    const first = new Uint8Array(target.length);
+    const met = new Set<number>();
+    target.forEach((to, i) => {
+      if (met.has(to)) return;
+      met.add(to);
+      first[i] = 1;
+    });
+    return (values) => {
+      const x = values[a];
+      for (let i = 0; i < target.length; i++) {
+        if (first[i] === 1) out[target[i]] = x[i];
+        else out[target[i]] += x[i];
+      }
     };
   },
   concat: (site) => {

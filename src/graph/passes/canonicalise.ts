@@ -8,6 +8,7 @@ import { broadcastsTo } from '../infer';
 import { sameShape, sizeOf, type Node, type NodeOf, type OpName, type Shape, type ValueId } from '../ir';
 import { rewriteGraph, type Pass } from './pass';
 import { neverNegativeZero, splatOf } from './splat';
+import { apartFold, apartWindows } from './windows';
 
 type Rewrite<P extends OpName> = (builder: GraphBuilder, node: NodeOf<P>) => ValueId | undefined;
 
@@ -235,6 +236,8 @@ const RULES: { readonly [P in OpName]?: Rewrite<P> } = {
       strides: strides.map((stride, i) => stride * from.strides[i]),
     });
   },
+  windows: apartWindows,
+  foldWindows: apartFold,
   pad: (builder, { inputs: [x], type }) => (sameShape(builder.shape(x), type.shape) ? x : undefined),
   concat: (builder, { inputs, attributes: { axis } }) => {
     if (inputs.length === 1) return inputs[0];

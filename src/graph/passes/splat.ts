@@ -16,6 +16,7 @@ export function splatOf(builder: GraphBuilder, id: ValueId): number | undefined 
     case 'broadcast':
     case 'reshape':
     case 'transpose':
+    case 'windows':
       return splatOf(builder, node.inputs[0]);
     default:
       return undefined;
@@ -52,6 +53,7 @@ export function neverNegativeZero(builder: GraphBuilder, id: ValueId, depth = 4)
     case 'reshape':
     case 'transpose':
     case 'slice':
+    case 'windows':
     case 'pad':
     case 'reverse':
     case 'gather':

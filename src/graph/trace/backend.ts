@@ -23,7 +23,14 @@ const DROPOUT_OP = 'dropout__op';
 const SHIFTING_OPS = ['logSumExp__op', 'logSoftmax__op'];
 
 /** Ops of tfjs that use `customGrad` with the derivative that their forward computation has anyway. */
-const CONSISTENT_OPS = ['logSoftmax__op', 'logSigmoid__op', 'softmaxCrossEntropy__op', 'fusedMatMul__op'];
+const CONSISTENT_OPS = [
+  'logSoftmax__op',
+  'logSigmoid__op',
+  'softmaxCrossEntropy__op',
+  'fusedMatMul__op',
+  'fusedConv2d__op',
+  'fusedDepthwiseConv2d__op',
+];
 
 export class TraceBackend extends tf.KernelBackend {
   /** The trace in progress. */

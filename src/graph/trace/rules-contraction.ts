@@ -31,7 +31,11 @@ function floatMatMul(k: KernelCall, a: ValueId, b: ValueId, transposeA: boolean,
   });
 }
 
-function activate(k: KernelCall, x: ValueId, attributes: _FusedMatMulAttrs): ValueId {
+export function activate(
+  k: KernelCall,
+  x: ValueId,
+  attributes: Pick<_FusedMatMulAttrs, 'activation' | 'leakyreluAlpha'>,
+): ValueId {
   switch (attributes.activation) {
     case 'linear':
       return x;

@@ -5,6 +5,7 @@ import { ELEMENTWISE_RULES } from './rules-elementwise';
 import { INDEXING_RULES } from './rules-indexing';
 import { MOVEMENT_RULES } from './rules-movement';
 import { REDUCTION_RULES } from './rules-reduce';
+import { WINDOW_RULES } from './rules-windows';
 
 export const KERNEL_RULES: Readonly<Record<string, KernelRule>> = {
   ...ELEMENTWISE_RULES,
@@ -12,4 +13,5 @@ export const KERNEL_RULES: Readonly<Record<string, KernelRule>> = {
   ...MOVEMENT_RULES,
   ...INDEXING_RULES,
   ...CONTRACTION_RULES,
+  ...WINDOW_RULES,
 };

@@ -1,6 +1,7 @@
 /** What each op computes at one position (or one a lane): one rule an op. */
 import { EngineError } from '../../../contracts';
 import { sizeOf, type NodeOf, type OpName, type Shape, type ValueId } from '../../../graph/ir';
+import { tapsOf, unwindowed, windowed, windowSizes } from '../../../graph/windows';
 import { binary, convert, fma, i32, select, unary, zero } from '../nest/builder';
 import type { BinaryOp, Expr, RegisterType, UnaryOp } from '../nest/ir';
 import { at, plus, shifted, times, type Position } from './affine';
@@ -108,6 +109,31 @@ function reshaped(emitter: Emitter, from: Shape, to: Shape, positions: readonly 
   return result;
 }
 
+/** Which of `extent` elements, put `step` apart from `low` on, stands at a position; none of them: undefined. */
+function spreadAt(
+  emitter: Emitter,
+  position: Position,
+  extent: number,
+  low: number,
+  step: number,
+): { readonly position: Position; readonly masks: readonly Expr[] } | undefined {
+  const last = (extent - 1) * step;
+  const moved = shifted(position, -low);
+  const range = emitter.range(moved);
+  if (range !== undefined && (range[1] < 0 || range[0] > last)) return undefined;
+  const { position: clamped, inside } = emitter.guard(moved, 0, last);
+  const [quotient, rest] = emitter.divide(clamped, step);
+  const rests = emitter.range(rest);
+  if (rests !== undefined && rests[0] > 0) return undefined;
+  const masks = inside === undefined ? [] : [inside];
+  if (rests?.[1] !== 0) masks.push(emitter.emit(binary('eq', emitter.number(rest), i32(0)), 'm'));
+  return { position: quotient, masks };
+}
+
+function allOf(emitter: Emitter, masks: readonly Expr[]): Expr {
+  return masks.reduce((a, b) => emitter.emit(binary('and', a, b), 'm'));
+}
+
 /** Zeros around, and between if the padding has an interior. */
 function pad(emitter: Emitter, node: NodeOf<'pad'>, positions: readonly Position[]): Expr {
   const { low, interior } = node.attributes;
@@ -118,23 +144,42 @@ function pad(emitter: Emitter, node: NodeOf<'pad'>, positions: readonly Position
   const masks: Expr[] = [];
   const inner: Position[] = [];
   for (const [axis, extent] of shape.entries()) {
-    const step = interior[axis] + 1;
-    const last = (extent - 1) * step;
-    const moved = shifted(positions[axis], -low[axis]);
-    const range = emitter.range(moved);
-    if (range !== undefined && (range[1] < 0 || range[0] > last)) return zero(type);
-    const { position, inside } = emitter.guard(moved, 0, last);
-    if (inside !== undefined) masks.push(inside);
-    const [quotient, rest] = emitter.divide(position, step);
-    inner.push(quotient);
-    const rests = emitter.range(rest);
-    if (rests !== undefined && rests[0] > 0) return zero(type);
-    if (rests?.[1] !== 0) masks.push(emitter.emit(binary('eq', emitter.number(rest), i32(0)), 'm'));
+    const found = spreadAt(emitter, positions[axis], extent, low[axis], interior[axis] + 1);
+    if (found === undefined) return zero(type);
+    inner.push(found.position);
+    masks.push(...found.masks);
   }
   const value = emitter.at(operand, inner);
-  if (masks.length === 0) return value;
-  const mask = masks.reduce((a, b) => emitter.emit(binary('and', a, b), 'm'));
-  return emitter.emit(select(mask, value, zero(type)));
+  return masks.length === 0 ? value : emitter.emit(select(allOf(emitter, masks), value, zero(type)));
+}
+
+/** The sum of what each tap of the windows, in their order, has at the element. */
+function foldWindows(emitter: Emitter, node: NodeOf<'foldWindows'>, positions: readonly Position[]): Expr {
+  const { axes, strides, dilations } = node.attributes;
+  const [operand] = node.inputs;
+  const { shape } = emitter.node(operand).type;
+  const type = registerType(node.type.dtype);
+  if (sizeOf(shape) === 0) return zero(type);
+  let sum: Expr | undefined;
+  for (const tap of tapsOf(windowSizes(shape, axes))) {
+    const masks: Expr[] = [];
+    const places = axes.map((axis, i): Position | undefined => {
+      const found = spreadAt(emitter, positions[axis], shape[axis], tap[i] * dilations[i], strides[i]);
+      if (found !== undefined) masks.push(...found.masks);
+      return found?.position;
+    });
+    if (places.includes(undefined)) continue;
+    const inner = windowed(
+      positions,
+      axes,
+      (i) => places[i]!,
+      (i) => at(tap[i]),
+    );
+    const value = emitter.at(operand, inner);
+    const term = masks.length === 0 ? value : emitter.emit(select(allOf(emitter, masks), value, zero(type)));
+    sum = sum === undefined ? term : emitter.emit(binary('add', sum, term));
+  }
+  return sum ?? zero(type);
 }
 
 function concat(emitter: Emitter, node: NodeOf<'concat'>, positions: readonly Position[]): Expr {
@@ -260,6 +305,10 @@ export const ELEMENT_RULES: { readonly [P in OpName]: Rule<P> } = {
     positions.map((position, axis) => shifted(times(position, strides[axis]), begin[axis])),
   ),
   pad,
+  windows: elsewhere(({ attributes: { axes, strides, dilations } }, positions) =>
+    unwindowed(positions, axes, (i, place, within) => plus(times(place, strides[i]), times(within, dilations[i]))),
+  ),
+  foldWindows,
   concat,
   reverse: elsewhere(({ attributes: { axes }, type: { shape } }, positions) =>
     positions.map((position, axis) => (axes.includes(axis) ? shifted(times(position, -1), shape[axis] - 1) : position)),

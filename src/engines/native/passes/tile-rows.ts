@@ -132,7 +132,8 @@ function readingsOf(graph: Graph, node: Node, rows: number, tiled: (id: ValueId)
     case 'concat':
       return node.attributes.axis === 0 ? undefined : read(...all);
     case 'reverse':
-      return node.attributes.axes.includes(0) ? undefined : read('tile');
+    case 'windows':
+    case 'foldWindows':
     case 'reduceSum':
     case 'reduceMax':
     case 'reduceMin':
@@ -189,7 +190,9 @@ function bytesOf({ shape, dtype }: ValueType): number {
   return sizeOf(shape) * (dtype === 'bool' || dtype === 'uint8' ? 1 : 4);
 }
 
-const VIEWS: ReadonlySet<OpName> = new Set(['broadcast', 'reshape', 'transpose', 'slice', 'identity', 'stopGradient']);
+const VIEWS: ReadonlySet<OpName> = new Set([
+  ...(['broadcast', 'reshape', 'transpose', 'slice', 'windows', 'identity', 'stopGradient'] as const),
+]);
 
 /** What the row values take that are needed at the same time, if neighbours of one shape share memory or registers. */
 function rowBytes(graph: Graph, { byRow, partials }: Study): number {

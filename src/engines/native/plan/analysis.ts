@@ -32,6 +32,7 @@ const VIEW_OPS: ReadonlySet<OpName> = new Set([
   'reshape',
   'transpose',
   'slice',
+  'windows',
   'identity',
   'stopGradient',
 ]);
@@ -59,6 +60,7 @@ const MOVEMENT: ReadonlySet<OpName> = new Set([
   ...VIEW_OPS,
   'reverse',
   'pad',
+  'foldWindows',
   'concat',
   'gather',
   'scatterAdd',

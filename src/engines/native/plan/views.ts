@@ -1,5 +1,6 @@
 /** Views: what broadcast, transpose, slice and (where strides allow it) reshape make of a layout. */
 import { sizeOf, type Node, type Shape, type ValueType } from '../../../graph/ir';
+import { windowed } from '../../../graph/windows';
 import type { MemoryType } from '../nest/ir';
 import type { Layout } from './program';
 
@@ -87,6 +88,16 @@ export function viewOf(node: Node, layout: Layout): View | undefined {
       const { begin, strides: steps } = node.attributes;
       const offset = sizeOf(shape) === 0 ? 0 : begin.reduce((sum, first, axis) => sum + first * strides[axis], 0);
       return { layout: { shape, strides: strides.map((stride, axis) => stride * steps[axis]), memory }, offset };
+    }
+    case 'windows': {
+      const { axes, strides: steps, dilations } = node.attributes;
+      const seen = windowed(
+        strides,
+        axes,
+        (i, stride) => stride * steps[i],
+        (i, stride) => stride * dilations[i],
+      );
+      return { layout: { shape, strides: seen, memory }, offset: 0 };
     }
     case 'reshape': {
       const reshaped = reshapeStrides(layout, shape);

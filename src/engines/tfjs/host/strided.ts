@@ -76,6 +76,35 @@ function copyRow(out: HostArray, o: number, os: number, x: HostArray, i: number,
   }
 }
 
+/** out[outOffset + Σ indexₐ·outStridesₐ] += x[offset + Σ indexₐ·stridesₐ] for every index of `dims`, in row-major order. */
+export function addStrided(
+  dims: Shape,
+  out: HostArray,
+  outOffset: number,
+  outStrides: readonly number[],
+  x: HostArray,
+  offset: number,
+  strides: readonly number[],
+): void {
+  const merged = collapse(dims, [outStrides, strides]);
+  const rank = merged.dims.length;
+  if (rank === 0) {
+    out[outOffset] += x[offset];
+    return;
+  }
+  const count = merged.dims[rank - 1];
+  const [os, is] = merged.strides.map((steps) => steps[rank - 1]);
+  forEachRow(merged.dims, 1, merged.strides, ([first, from]) => {
+    let o = outOffset + first;
+    let i = offset + from;
+    for (let k = 0; k < count; k++) {
+      out[o] += x[i];
+      o += os;
+      i += is;
+    }
+  });
+}
+
 /** out[outOffset + Σ indexₐ·outStridesₐ] = x[offset + Σ indexₐ·stridesₐ] for every index of `dims`. */
 export function copyStrided(
   dims: Shape,

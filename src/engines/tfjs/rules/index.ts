@@ -7,6 +7,7 @@ import { INDEXING_RULES } from './indexing';
 import { MOVEMENT_RULES } from './movement';
 import { REDUCE_RULES } from './reduce';
 import type { Rule } from './rule';
+import { WINDOW_RULES } from './windows';
 import { EngineError } from '../../../contracts';
 import { sizeOf } from '../../../graph/ir';
 
@@ -60,6 +61,7 @@ export const TFJS_RULES: { readonly [P in OpName]: Rule<P> } = {
   ...REDUCE_RULES,
   ...MOVEMENT_RULES,
   ...INDEXING_RULES,
+  ...WINDOW_RULES,
 };
 
 /** Appends the calls of one node. */

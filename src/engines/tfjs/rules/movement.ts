@@ -51,7 +51,7 @@ export function transpose(l: Lowering, x: Value, perm: readonly number[]): Value
 }
 
 /** Reads `shape` (without the particle axis) out of x; strides and offset in elements, the particle's stride first. */
-function copyFrom(
+export function copyFrom(
   l: Lowering,
   label: string,
   x: Value,
@@ -68,7 +68,7 @@ function copyFrom(
 }
 
 /** Strides of the value's own axes, after the particle's if it has one. */
-function ownStrides(l: Lowering, x: Value): { readonly lead: number[]; readonly own: number[] } {
+export function ownStrides(l: Lowering, x: Value): { readonly lead: number[]; readonly own: number[] } {
   const strides = rowMajorStrides(l.deviceShape(x));
   return x.batched ? { lead: [strides[0]], own: strides.slice(1) } : { lead: [], own: strides };
 }
@@ -85,9 +85,26 @@ const slice: Rule<'slice'> = (l, node, [x]) => {
     const offset = from.reduce((sum, start, axis) => sum + start * own[axis], 0);
     return copyFrom(l, 'slice', x, shape, [...lead, ...own.map((step, axis) => step * strides[axis])], offset);
   }
+  return sliceByKernels(
+    l,
+    x,
+    from,
+    shape,
+    strides.map((stride, axis) => (lazy(axis) ? 1 : stride)),
+  );
+};
+
+/** Elements from + j·strides, j < shape, of every particle. */
+export function sliceByKernels(
+  l: Lowering,
+  x: Value,
+  from: readonly number[],
+  shape: Shape,
+  strides: readonly number[],
+): Value {
   const result = { shape, dtype: x.dtype, batched: x.batched };
   const all = x.batched ? [0] : [];
-  if (strides.every((stride, axis) => stride === 1 || lazy(axis))) {
+  if (strides.every((stride) => stride === 1)) {
     return l.kernel('Slice', { x }, { begin: [...all, ...from], size: l.deviceShape(result) }, result);
   }
   const end = from.map((start, axis) => (shape[axis] === 0 ? start : start + (shape[axis] - 1) * strides[axis] + 1));
@@ -98,7 +115,7 @@ const slice: Rule<'slice'> = (l, node, [x]) => {
     ...{ beginMask: 0, endMask: 0, ellipsisMask: 0, newAxisMask: 0, shrinkAxisMask: 0 },
   };
   return l.kernel('StridedSlice', { x }, attributes, result);
-};
+}
 
 const pad: Rule<'pad'> = (l, node, [lazy]) => {
   const { low, high, interior } = node.attributes;
@@ -117,7 +134,7 @@ const pad: Rule<'pad'> = (l, node, [lazy]) => {
 };
 
 /** Zeros between the elements: each axis is split into [extent, 1], the 1 padded to 1 + interior, and joined again. */
-function padByKernels(
+export function padByKernels(
   l: Lowering,
   x: Value,
   low: readonly number[],

@@ -20,6 +20,7 @@ export function operationsOf(graph: Graph, node: Node): number {
     case 'reshape':
     case 'transpose':
     case 'slice':
+    case 'windows':
     case 'pad':
     case 'concat':
     case 'reverse':
@@ -33,6 +34,7 @@ export function operationsOf(graph: Graph, node: Node): number {
     case 'reduceSum':
     case 'reduceMax':
     case 'reduceMin':
+    case 'foldWindows':
       return operand;
     case 'argMax':
     case 'argMin':

@@ -5,6 +5,7 @@
  */
 import { sizeOf, type Graph, type Node, type NodeOf, type OpName, type ValueId } from '../../../../graph/ir';
 import { rowMajorStrides } from '../../../../graph/interpreter/indexing';
+import { tapsOf, unwindowed, windowed, windowSizes } from '../../../../graph/windows';
 import { addIndex, index as indexOf, scaleIndex, shiftIndex } from '../../nest/builder';
 import type { BinaryOp, Index, RegisterType, UnaryOp } from '../../nest/ir';
 import type { Dag, Ref } from './dag';
@@ -195,8 +196,11 @@ export class Evaluator {
       case 'broadcast':
       case 'transpose':
       case 'slice':
+      case 'windows':
       case 'reverse':
         return false;
+      case 'foldWindows':
+        return !fixed || this.size(id) > this.options.unroll;
       case 'reshape':
         return false;
       case 'concat':
@@ -316,6 +320,15 @@ export class Evaluator {
           operand,
           at.map((c, axis) => shiftIndex(scaleIndex(c, node.attributes.strides[axis]), node.attributes.begin[axis])),
         );
+      case 'windows': {
+        const { axes, strides, dilations } = node.attributes;
+        const element = unwindowed(at, axes, (i, place, within) =>
+          addIndex(scaleIndex(place, strides[i]), scaleIndex(within, dilations[i])),
+        );
+        return this.value(operand, element);
+      }
+      case 'foldWindows':
+        return this.folded(node, at);
       case 'reverse':
         return this.value(
           operand,
@@ -354,6 +367,25 @@ export class Evaluator {
       default:
         throw new Error(`no lane rule for ${node.op}; this is a defect of the lane code.`);
     }
+  }
+
+  /** An element of few: the sum over the taps of the windows that see it. */
+  private folded(node: NodeOf<'foldWindows'>, at: readonly Index[]): Ref {
+    const { axes, strides, dilations } = node.attributes;
+    const [operand] = node.inputs;
+    const shape = this.shape(operand);
+    const terms = tapsOf(windowSizes(shape, axes)).flatMap((tap) => {
+      const places = axes.map((axis, i) => (at[axis].offset - tap[i] * dilations[i]) / strides[i]);
+      if (!places.every((place, i) => Number.isInteger(place) && place >= 0 && place < shape[axes[i]])) return [];
+      const inner = windowed(
+        at,
+        axes,
+        (i) => indexOf(places[i]),
+        (i) => indexOf(tap[i]),
+      );
+      return [this.value(operand, inner)];
+    });
+    return this.tiles.sum(terms, registerType(node.type.dtype));
   }
 
   private reshaped(operand: ValueId, to: readonly number[], at: readonly Index[]): Ref {

@@ -66,6 +66,13 @@ function rowRule(graph: Graph, id: ValueId): RowRule | undefined {
       const cut = { low: low.slice(1), high: high.slice(1), interior: interior.slice(1) };
       return { roles: ['row'], emit: (b, inputs) => b.emit('pad', inputs, cut) };
     }
+    case 'windows':
+    case 'foldWindows': {
+      const { op, attributes } = node;
+      if (attributes.axes[0] === 0) return undefined;
+      const cut = { ...attributes, axes: attributes.axes.map((axis) => axis - 1) };
+      return { roles: ['row'], emit: (b, inputs) => b.emit<OpName>(op, inputs, cut) };
+    }
     case 'concat': {
       const { axis } = node.attributes;
       if (axis === 0) return undefined;

@@ -1,6 +1,7 @@
 /** Values of a per-lane graph that lie in memory, [elements][lanes in flight], and the loops that compute them. */
 import { sizeOf, type Node, type NodeOf, type ValueId } from '../../../../graph/ir';
 import { rowMajorStrides } from '../../../../graph/interpreter/indexing';
+import { unwindowed } from '../../../../graph/windows';
 import { addIndex, index as indexOf, scaleIndex, shiftIndex, variableIndex } from '../../nest/builder';
 import type { BinaryOp, Expr, Index, RegisterType, Statement } from '../../nest/ir';
 import type { Ref } from './dag';
@@ -185,6 +186,11 @@ export class Tiles {
           return group(() => this.scatter(node, home));
         }
         break;
+      case 'foldWindows':
+        if (sizeOf(shape) > evaluator.options.unroll) {
+          return group(() => this.foldWindows(node, home));
+        }
+        break;
       default:
     }
     return group(() => {
@@ -237,6 +243,23 @@ export class Tiles {
         const update = evaluator.value(updates, [...at, ...inside]);
         this.addAt(home, scaleIndex(flat(rest, inside), factor), offsets, update);
       });
+    });
+  }
+
+  private foldWindows(node: NodeOf<'foldWindows'>, home: Home): void {
+    const { evaluator } = this;
+    const { dag } = evaluator;
+    const { axes, strides, dilations } = node.attributes;
+    const [operand] = node.inputs;
+    const { shape } = node.type;
+    const factor = home.varying ? dag.span : 1;
+    this.zero(sizeOf(shape), home, registerType(node.type.dtype));
+    this.over(evaluator.shape(operand), (at) => {
+      const seen = unwindowed(at, axes, (i, place, within) =>
+        addIndex(scaleIndex(place, strides[i]), scaleIndex(within, dilations[i])),
+      );
+      const offsets = home.varying ? dag.lane() : dag.literal('i32', 0);
+      this.addAt(home, scaleIndex(flat(shape, seen), factor), offsets, evaluator.value(operand, at));
     });
   }
 
