@@ -1,4 +1,4 @@
-/** A tf.LayersModel of dense layers as a task. The model itself is left exactly as it was. */
+/** A tf.LayersModel as a task. The model itself is left exactly as it was. */
 import * as tf from '@tensorflow/tfjs';
 import {
   ConfigurationError,
@@ -6,9 +6,11 @@ import {
   type Dataset,
   type KeyedRandom,
   type Task,
+  type TaskLoss,
   type TensorTree,
 } from '../src/contracts';
 import { checkInitializer, initialise, type InitializerConfig } from './layers/initializers';
+import { checkLayers, initializerOf, keyed, movesAverages } from './layers/layers';
 import { meanOf, type LayersLoss, type LayersMetric, type LossFunction } from './layers/losses';
 import { checkPositiveInteger, withData, type MaybeLoading, type TaskOn } from './with-data';
 
@@ -27,32 +29,6 @@ export interface LayersModelTaskOptions<D extends MaybeLoading = MaybeLoading> {
   readonly init?: 'fresh' | 'keep';
 }
 
-/** Layers that compute with the kernels of dense networks. */
-const PLAIN_LAYERS: readonly string[] = [
-  ...['InputLayer', 'Dense', 'Activation', 'Flatten', 'Reshape', 'Permute', 'RepeatVector', 'Embedding'],
-  ...['ReLU', 'LeakyReLU', 'ELU', 'ThresholdedReLU', 'PReLU', 'Softmax', 'LayerNormalization'],
-  ...['Add', 'Multiply', 'Average', 'Maximum', 'Minimum', 'Concatenate'],
-];
-
-/** Layers that draw numbers in training: what each does to its input, from a keyed generator. */
-const NOISE_LAYERS: Readonly<
-  Record<string, (x: tf.Tensor, config: Readonly<Record<string, unknown>>, random: KeyedRandom) => tf.Tensor>
-> = {
-  Dropout: (x, config, random) => {
-    const rate = Number(config.rate);
-    if (!(rate > 0 && rate < 1)) return x;
-    const noiseShape = (config.noiseShape ?? x.shape) as readonly (number | null)[];
-    const draws = random.uniform(noiseShape.map((extent, axis) => extent ?? x.shape[axis]));
-    return tf.mul(x, tf.mul(tf.cast(tf.greaterEqual(draws, rate), 'float32'), 1 / (1 - rate)));
-  },
-  GaussianNoise: (x, config, random) => tf.add(x, random.normal(x.shape, { std: Number(config.stddev) })),
-  GaussianDropout: (x, config, random) => {
-    const rate = Number(config.rate);
-    if (!(rate > 0 && rate < 1)) return x;
-    return tf.mul(x, random.normal(x.shape, { mean: 1, std: Math.sqrt(rate / (1 - rate)) }));
-  },
-};
-
 /** A weight of the model, where its value comes from at the start of an episode. */
 interface BoundWeight {
   readonly variable: tf.LayerVariable;
@@ -70,26 +46,6 @@ function leafLayers(model: tf.LayersModel): tf.layers.Layer[] {
   return model.layers.flatMap((layer) => (layer instanceof tf.LayersModel ? leafLayers(layer) : [layer]));
 }
 
-function checkLayers(layers: readonly tf.layers.Layer[]): void {
-  const known = [...PLAIN_LAYERS, ...Object.keys(NOISE_LAYERS)];
-  const unsupported = layers.filter((layer) => !known.includes(layer.getClassName()));
-  if (unsupported.length > 0) {
-    throw new ConfigurationError(
-      'model',
-      `layers among ${known.join(', ')}`,
-      unsupported.map((layer) => `"${layer.name}" (${layer.getClassName()})`).join(', '),
-      'Write the network as a task of your own, with init and loss as functions.',
-    );
-  }
-  for (const layer of layers) {
-    for (const [key, value] of Object.entries(layer.getConfig())) {
-      if (/constraint$/i.test(key) && Boolean(value)) {
-        throw new ConfigurationError(`model.${layer.name}.${key}`, 'no constraint', JSON.stringify(value));
-      }
-    }
-  }
-}
-
 /** `dense_Dense1/kernel_2` → `kernel`. */
 function weightName(variable: tf.LayerVariable): string {
   return (variable.originalName.split('/').pop() ?? '').replace(/_\d+$/, '');
@@ -102,10 +58,14 @@ interface Slot {
   readonly weight: BoundWeight;
 }
 
-/** A model with its weights told apart: those that are trained (slots of the params) and those that stay. */
+/**
+ * A model with its weights told apart: those that are trained (slots of the params), averages that training moves (slots of
+ * the state), and those that stay.
+ */
 class LayersBinding {
   private readonly layers: readonly tf.layers.Layer[];
   private readonly trained: Slot[] = [];
+  private readonly averages: Slot[] = [];
   private readonly fixed: BoundWeight[] = [];
 
   constructor(
@@ -118,17 +78,34 @@ class LayersBinding {
     this.layers.forEach((layer, index) => {
       for (const variable of layer.weights) {
         const isTrained = trainable.has(variable);
-        const weight = bind(layer, variable, isTrained && init === 'fresh');
-        if (isTrained) this.trained.push({ layer: index, name: weightName(variable), weight });
+        const name = weightName(variable);
+        const isAverage = movesAverages(layer) && AVERAGES.includes(name);
+        const weight = bind(layer, variable, (isTrained || isAverage) && init === 'fresh');
+        if (isTrained) this.trained.push({ layer: index, name, weight });
+        else if (isAverage) this.averages.push({ layer: index, name, weight });
         else this.fixed.push(weight);
       }
     });
   }
 
+  /** Whether training moves anything beside the params. */
+  get hasState(): boolean {
+    return this.averages.length > 0;
+  }
+
   /** {[layer's index]: {kernel, bias, …}}: indices, since names number all models of the process. */
   init(random: KeyedRandom): TensorTree {
+    return this.start(this.trained, random);
+  }
+
+  /** {[layer's index]: {moving_mean, moving_variance}}. */
+  initState(random: KeyedRandom): TensorTree {
+    return this.start(this.averages, random);
+  }
+
+  private start(slots: readonly Slot[], random: KeyedRandom): TensorTree {
     const params: Record<string, Record<string, tf.Tensor>> = {};
-    this.trained.forEach(({ layer, name, weight }, i) => {
+    slots.forEach(({ layer, name, weight }, i) => {
       const { initializer, shape, value, what } = weight;
       (params[`layer${layer}`] ??= {})[name] =
         initializer === undefined
@@ -138,60 +115,80 @@ class LayersBinding {
     return params;
   }
 
-  /** Output of the model with these params, and its regularisation losses; noise only with `random`. */
-  apply(params: TensorTree, xs: tf.Tensor, random?: KeyedRandom): { output: tf.Tensor; regularisation: tf.Tensor[] } {
-    return this.with(params, random, () => ({
-      output: this.model.apply(xs, { training: random !== undefined }) as tf.Tensor,
-      regularisation: random === undefined ? [] : this.model.calculateLosses(),
-    }));
-  }
-
-  /** Runs with the layers reading `params` and drawing from `random`: own properties that shadow the classes' methods. */
-  private with<T>(params: TensorTree, random: KeyedRandom | undefined, body: () => T): T {
-    const shadowed: (readonly [object, string])[] = [];
-    const shadow = (object: object, method: string, value: unknown): void => {
-      Object.defineProperty(object, method, { value, configurable: true });
-      shadowed.push([object, method]);
+  /**
+   * Output of the model with these params, and its regularisation losses; it trains, with noise and on the batch's own
+   * moments, only with `random`. Without a state the averages are those that the model had.
+   */
+  apply(params: TensorTree, xs: tf.Tensor, state?: TensorTree, random?: KeyedRandom): Applied {
+    const training = random !== undefined;
+    const shadowed: (readonly [object, string, PropertyDescriptor | undefined])[] = [];
+    const shadow = (object: object, property: string, value: unknown): void => {
+      shadowed.push([object, property, Object.getOwnPropertyDescriptor(object, property)]);
+      Object.defineProperty(object, property, { value, configurable: true, writable: true });
     };
-    const tree = params as Readonly<Record<string, Readonly<Record<string, tf.Tensor>>>>;
+    const written: tf.Tensor[] = [];
+    const ends: (() => void)[] = [];
     try {
       for (const { layer, name, weight } of this.trained) {
-        const tensor = tree[`layer${layer}`][name];
+        const tensor = (params as Weights)[`layer${layer}`][name];
         shadow(weight.variable, 'read', () => tensor);
       }
       for (const { variable, value, shape } of this.fixed) {
         const tensor = tf.tensor(value!, [...shape]);
         shadow(variable, 'read', () => tensor);
       }
-      this.layers.forEach((layer, i) => {
-        if (!Object.hasOwn(NOISE_LAYERS, layer.getClassName())) return;
-        const noise = NOISE_LAYERS[layer.getClassName()];
-        const config = layer.getConfig();
-        const generator = random?.foldIn(i);
-        shadow(layer, 'call', (inputs: tf.Tensor | tf.Tensor[]) => {
-          const x = Array.isArray(inputs) ? inputs[0] : inputs;
-          return generator === undefined ? x : noise(x, config, generator);
+      const averages = this.averages.map(({ layer, name, weight: { variable, value, shape } }) => {
+        const at = `layer${layer}`;
+        let now = state === undefined ? tf.tensor(value!, [...shape]) : (state as Weights)[at][name];
+        shadow(variable, 'read', () => now);
+        // The layer writes within a tidy of its own.
+        shadow(variable, 'write', (next: tf.Tensor) => {
+          now = tf.keep(next);
+          written.push(now);
         });
+        return { at, name, value: () => now };
       });
-      return body();
+      this.layers.forEach((layer, i) => ends.push(keyed(layer, random?.foldIn(i), shadow)));
+      const output = this.model.apply(xs, { training }) as tf.Tensor;
+      const after: Record<string, Record<string, tf.Tensor>> = {};
+      for (const { at, name, value } of averages) (after[at] ??= {})[name] = tf.clone(value());
+      return { output, regularisation: training ? this.model.calculateLosses() : [], state: after };
     } finally {
-      for (const [object, method] of shadowed) Reflect.deleteProperty(object, method);
+      for (const end of ends) end();
+      tf.dispose(written);
+      for (const [object, property, own] of shadowed.reverse()) {
+        if (own === undefined) Reflect.deleteProperty(object, property);
+        else Object.defineProperty(object, property, own);
+      }
     }
   }
 }
+
+type Weights = Readonly<Record<string, Readonly<Record<string, tf.Tensor>>>>;
+
+interface Applied {
+  readonly output: tf.Tensor;
+  readonly regularisation: readonly tf.Tensor[];
+  /** Averages after the call. */
+  readonly state: TensorTree;
+}
+
+/** Weights of batch normalisation that are not trained. */
+const AVERAGES: readonly string[] = ['moving_mean', 'moving_variance'];
 
 function bind(layer: tf.layers.Layer, variable: tf.LayerVariable, fresh: boolean): BoundWeight {
   const name = weightName(variable);
   const what = `model.${layer.name}.${name}`;
   const shape = variable.shape.map((extent) => extent!);
   // Values are copied now: during a trace the model's variables must not be touched.
-  if (!fresh) return { variable, shape, what, value: Float32Array.from(variable.read().dataSync()) };
-  const initializer = layer.getConfig()[`${name}Initializer`] as unknown as InitializerConfig | undefined;
+  const value = fresh && variable.trainable ? undefined : Float32Array.from(variable.read().dataSync());
+  if (!fresh) return { variable, shape, what, value };
+  const initializer = initializerOf(layer, name);
   if (initializer === undefined) {
     throw new ConfigurationError(what, 'a weight with an initialiser', 'none', "Use init: 'keep'.");
   }
   checkInitializer(initializer, what);
-  return { variable, shape, what, initializer };
+  return { variable, shape, what, value, initializer };
 }
 
 function checkModel(model: tf.LayersModel, data: Dataset): void {
@@ -232,8 +229,9 @@ function metricsOf(metrics: LayersModelTaskOptions['metrics'], data: Dataset): R
 }
 
 /**
- * A dense tf.LayersModel as a task: its trainable weights are the params, its loss (with dropout, and with the layers'
- * regularisers) what inner training minimises. `metrics` include `loss`, without dropout and regularisers.
+ * A tf.LayersModel as a task: its trainable weights are the params, its loss (with dropout, and with the layers'
+ * regularisers) what inner training minimises, and batch normalisation's averages are state. `metrics` include `loss`,
+ * without dropout and regularisers, normalised by the averages.
  *
  * `model` is called once. The model that it returns is only read: neither its weights nor its compiled optimizer are
  * touched, and it can be used on.
@@ -252,17 +250,22 @@ export function layersModelTask<D extends MaybeLoading>(
     checkModel(made, dataset);
     const metrics = metricsOf(options.metrics, dataset);
     const binding = new LayersBinding(made, init);
+    const trained = (params: TensorTree, { xs, ys }: Batch, random: KeyedRandom, before?: TensorTree): TaskLoss => {
+      const { output, regularisation, state } = binding.apply(params, xs, before, random);
+      return { loss: regularisation.reduce<tf.Tensor>((sum, term) => tf.add(sum, term), lossOf(ys, output)), state };
+    };
     return {
       name: 'layers-model',
       dataset,
       batchSize,
       init: (random) => binding.init(random),
-      loss: (params, { xs, ys }: Batch, random) => {
-        const { output, regularisation } = binding.apply(params, xs, random);
-        return regularisation.reduce<tf.Tensor>((sum, term) => tf.add(sum, term), lossOf(ys, output));
-      },
-      metrics: (params, { xs, ys }) => {
-        const { output } = binding.apply(params, xs);
+      loss: (params, batch, random) => trained(params, batch, random).loss,
+      ...(binding.hasState && {
+        initState: (_: TensorTree, random: KeyedRandom) => binding.initState(random),
+        lossWithState: trained,
+      }),
+      metrics: (params, { xs, ys }, state) => {
+        const { output } = binding.apply(params, xs, state);
         const values = Object.entries(metrics).map(([name, metric]) => [name, metric(ys, output)] as const);
         return { loss: lossOf(ys, output), ...Object.fromEntries(values) };
       },

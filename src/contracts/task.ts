@@ -13,8 +13,20 @@ export interface Task<P extends TensorTree = TensorTree> {
   init(random: KeyedRandom): P;
   /** Scalar training loss on a batch (an empty one, `xs` and `ys` of shape [0], without a data set). Traced. */
   loss(params: P, batch: Batch, random: KeyedRandom): Tensor;
-  /** Further scalars on a batch, e.g. `accuracy` in [0, 1]. Traced. */
-  metrics?(params: P, batch: Batch): Readonly<Record<string, Tensor>>;
+  /**
+   * What training carries from step to step beside the params, such as batch normalisation's averages: no gradient is
+   * taken by it and no optimizer sees it. A task that has it has `lossWithState` too. Traced.
+   */
+  initState?(params: P, random: KeyedRandom): TensorTree;
+  /** The number that `loss` gives, and the state after the step. Traced. */
+  lossWithState?(params: P, batch: Batch, random: KeyedRandom, state: TensorTree): TaskLoss;
+  /** Further scalars on a batch, e.g. `accuracy` in [0, 1]; `state` for a task that has one. Traced. */
+  metrics?(params: P, batch: Batch, state?: TensorTree): Readonly<Record<string, Tensor>>;
+}
+
+export interface TaskLoss {
+  readonly loss: Tensor;
+  readonly state: TensorTree;
 }
 
 export interface OptimizerUpdate<P, S> {

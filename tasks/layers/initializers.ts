@@ -50,6 +50,34 @@ function fans(shape: Shape): { fanIn: number; fanOut: number } {
   return { fanIn: inputs * field, fanOut: outputs * field };
 }
 
+/**
+ * Steps of Newton and Schulz: a singular value s₀ grows by 3/2 a step until it is near 1, then its distance from 1 squares.
+ * A square Gaussian matrix has values down to about 1/n of its mean one, now and then 100 times less; one of twice as many
+ * rows as columns has none below a quarter of it (Rudelson & Vershynin 2009). Relative to the Frobenius norm that is one
+ * √n less.
+ */
+const POLAR_STEPS = { square: 40, tall: 18 } as const;
+
+/**
+ * A matrix with orthonormal columns (or rows, if there are fewer), uniform among those: the orthogonal factor of a Gaussian
+ * matrix. tf.layers takes the Q of QR, with R's diagonal made positive; the polar factor has the same distribution, since
+ * both turn with the matrix (Mezzadri 2007, "How to generate random matrices from the classical compact groups"), and
+ * consists of products. All axes but the last are rows.
+ */
+export function orthogonal(shape: Shape, random: KeyedRandom): tf.Tensor {
+  const columns = shape[shape.length - 1];
+  const rows = shape.slice(0, -1).reduce((a, b) => a * b, 1);
+  const [long, short] = [Math.max(rows, columns), Math.min(rows, columns)];
+  const gaussian = random.normal([long, short]);
+  let x = tf.div(gaussian, tf.sqrt(tf.sum(tf.square(gaussian))));
+  const steps = long >= 2 * short ? POLAR_STEPS.tall : POLAR_STEPS.square;
+  for (let step = 0; step < steps; step++) {
+    const gram = tf.matMul(x, x, true);
+    x = tf.sub(tf.mul(x, 1.5), tf.mul(tf.matMul(x, gram), 0.5));
+  }
+  return tf.reshape(rows < columns ? tf.transpose(x) : x, [...shape]);
+}
+
 const INITIALIZERS: Readonly<Record<string, Initializer>> = {
   Zeros: (_, shape) => tf.zeros([...shape]),
   Ones: (_, shape) => tf.ones([...shape]),
@@ -69,25 +97,40 @@ const INITIALIZERS: Readonly<Record<string, Initializer>> = {
     const limit = Math.sqrt(3 * variance);
     return random.uniform(shape, { low: -limit, high: limit });
   },
+  Orthogonal: (config, shape, random) => tf.mul(orthogonal(shape, random), numberOf(config, 'gain', 1)),
+  UnitForgetBias: (config, shape, random) => {
+    const units = shape[0] / 4;
+    const { className, config: inner } = config.initializer as InitializerConfig;
+    const biases = (count: number, part: number): tf.Tensor =>
+      INITIALIZERS[className](inner, [count * units], random.foldIn(part));
+    return tf.concat([biases(1, 0), tf.ones([units]), biases(2, 1)], 0);
+  },
   Identity: (config, shape) => tf.mul(tf.eye(shape[0]), numberOf(config, 'gain', 1)),
 };
 
 /**
  * Draws a weight as its initialiser would.
  * @param what the weight, for the error
- * @throws ConfigurationError for an initialiser that has no keyed form (Orthogonal, custom ones).
+ * @throws ConfigurationError for an initialiser that has no keyed form (custom ones).
  */
 export function initialise(initializer: InitializerConfig, shape: Shape, random: KeyedRandom, what: string): tf.Tensor {
   checkInitializer(initializer, what);
   return INITIALIZERS[initializer.className](initializer.config, shape, random);
 }
 
+/** Those that have a name in tf.layers. */
+const NAMED = Object.keys(INITIALIZERS).filter((name) => name !== 'UnitForgetBias');
+
 /** @throws ConfigurationError */
-export function checkInitializer({ className }: InitializerConfig, what: string): void {
+export function checkInitializer({ className, config }: InitializerConfig, what: string): void {
+  if (className === 'UnitForgetBias') {
+    checkInitializer(config.initializer as InitializerConfig, what);
+    return;
+  }
   if (className in INITIALIZERS) return;
   throw new ConfigurationError(
     what,
-    `an initialiser among ${Object.keys(INITIALIZERS).join(', ')} (Glorot's, He's and LeCun's are VarianceScaling)`,
+    `an initialiser among ${NAMED.join(', ')} (Glorot's, He's and LeCun's are VarianceScaling)`,
     className,
     "Choose another one, or start every episode from the model's own weights with init: 'keep'.",
   );

@@ -5,7 +5,7 @@ import { ConfigurationError, treeLeaves, type Task, type TensorTree } from '../.
 import { unroll } from '../../src/outer/combinators/unroll';
 import { EagerRandom, normals, seedKey } from '../../src/random';
 import { layersModelTask, type LayersModelTaskOptions } from '../../tasks';
-import { truncatedNormal } from '../../tasks/layers/initializers';
+import { orthogonal, truncatedNormal } from '../../tasks/layers/initializers';
 import { runProblem } from '../support/run-problem';
 import { normalQuantile } from '../support/statistics';
 
@@ -41,6 +41,7 @@ const batch = (count: number): { xs: tf.Tensor; ys: tf.Tensor } => {
     ys: tf.tensor(Array.from(ys.table.values.subarray(0, count)), [count], 'int32'),
   };
 };
+const sizeOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 const number = (tensor: tf.Tensor): number => tensor.dataSync()[0];
 
 beforeAll(() => tf.setBackend('cpu'));
@@ -144,6 +145,86 @@ test('dropout draws from the key: the same masks for one key, others for another
   expect(a).toBe(b);
 });
 
+describe('what training remembers and draws', () => {
+  const sequences = tf.layers.reshape({ targetShape: [4, 1], inputShape: [4] });
+  test('averages are state: fresh ones from their initialisers, moved by the loss, read by the metrics', () => {
+    const model = tf.sequential({
+      layers: [
+        tf.layers.batchNormalization({ inputShape: [4], momentum: 0.75, movingMeanInitializer: 'ones' }),
+        tf.layers.dense({ units: 3, activation: 'softmax' }),
+      ],
+    });
+    const before = weightsOf(model);
+    const task = taskOf(model);
+    const params = task.init(new EagerRandom(seedKey(1)));
+    expect(treeLeaves(params).map(({ path }) => path)).toEqual([
+      ...['layer0.beta', 'layer0.gamma', 'layer1.bias', 'layer1.kernel'],
+    ]);
+    const state = task.initState!(params, new EagerRandom(seedKey(1)));
+    expect(leavesOf(state)).toEqual([
+      [1, 1, 1, 1],
+      [1, 1, 1, 1],
+    ]);
+    const rows = batch(8);
+    const random = new EagerRandom(seedKey(2));
+    const after = task.lossWithState!(params, rows, random, state);
+    expect(number(after.loss)).toBe(number(task.loss(params, rows, random)));
+    const { mean, variance } = tf.moments(rows.xs, 0);
+    const [movedMean, movedVariance] = leavesOf(after.state);
+    const close = (got: number[], expected: tf.Tensor): void =>
+      expected.dataSync().forEach((value, i) => expect(got[i]).toBeCloseTo(value, 6));
+    // 0.75 of what was, 0.25 of the batch's.
+    close(movedMean, tf.add(tf.mul(mean, 0.25), 0.75));
+    close(movedVariance, tf.add(tf.mul(variance, 0.25), 0.75));
+    const judged = number(task.metrics!(params, rows, after.state).loss);
+    expect(judged).not.toBe(number(task.metrics!(params, rows, state).loss));
+    expect(weightsOf(model)).toEqual(before);
+  });
+
+  test('a recurrent layer drops inputs and states out by the key, in training only, and keeps its own masks', () => {
+    const model = tf.sequential({
+      layers: [
+        sequences,
+        tf.layers.lstm({ units: 4, dropout: 0.5, recurrentDropout: 0.25 }),
+        tf.layers.dense({ units: 3, activation: 'softmax' }),
+      ],
+    });
+    const task = taskOf(model);
+    const params = task.init(new EagerRandom(seedKey(1)));
+    const rows = batch(10);
+    const { cell } = model.layers[1] as unknown as { readonly cell: { dropoutMask: unknown } };
+    const own = cell.dropoutMask;
+    const tensors = tf.memory().numTensors;
+    const loss = (seed: number): number =>
+      tf.tidy(() => number(task.loss(params, rows, new EagerRandom(seedKey(seed)))));
+    expect(loss(3)).toBe(loss(3));
+    expect(loss(3)).not.toBe(loss(4));
+    const judged = (): number => tf.tidy(() => number(task.metrics!(params, rows).loss));
+    expect(judged()).toBe(judged());
+    expect(cell.dropoutMask).toBe(own);
+    expect(tf.memory().numTensors).toBe(tensors);
+  });
+
+  test('spatial dropout takes whole channels', () => {
+    const model = tf.sequential({
+      layers: [tf.layers.spatialDropout1d({ rate: 0.5, inputShape: [6, 40] }), tf.layers.flatten()],
+    });
+    const ones = arrayDataset({ xs: new Float32Array(10 * 240), ys: new Float32Array(10), inputShape: [6, 40] });
+    let output: number[] = [];
+    const task = layersModelTask(() => model, {
+      data: ones,
+      loss: (_, yPred) => {
+        output = Array.from(yPred.dataSync());
+        return yPred;
+      },
+    });
+    task.loss({}, { xs: tf.ones([1, 6, 40]), ys: tf.zeros([1]) }, new EagerRandom(seedKey(3)));
+    const channels = output.slice(0, 40);
+    expect(new Set(channels)).toEqual(new Set([0, 2]));
+    for (let row = 0; row < 6; row++) expect(output.slice(row * 40, row * 40 + 40)).toEqual(channels);
+  });
+});
+
 test('dropout keeps the expectation and drops the share that its rate says', () => {
   // One linear layer after the dropout, all weights 1: the output sums what is left of 4000 ones, each scaled by 1/0.6.
   const width = 4000;
@@ -166,7 +247,72 @@ test('dropout keeps the expectation and drops the share that its rate says', () 
   expect(Math.abs(kept - 0.6)).toBeLessThan(normalQuantile(1e-4) * Math.sqrt((0.6 * 0.4) / (8 * width)));
 });
 
+type Initializer = ReturnType<typeof tf.initializers.zeros>;
+/** The class that initialisers of tf.layers extend, which it does not export. */
+const AnyInitializer = Object.getPrototypeOf(tf.initializers.zeros().constructor) as new () => Initializer;
+
+/** A user's initialiser, which tf.layers knows nothing of. */
+class Sevens extends AnyInitializer {
+  static readonly className = 'Sevens';
+  override apply(shape: number[]): tf.Tensor {
+    return tf.fill(shape, 7);
+  }
+}
+
 describe('initialisers', () => {
+  test('orthogonal: orthonormal columns or rows, times the gain, with the moments of uniform ones', () => {
+    for (const shape of [
+      [24, 24],
+      [3, 20, 8],
+      [12, 48],
+    ]) {
+      const columns = shape[shape.length - 1];
+      const rows = sizeOf(shape) / columns;
+      const [long, short] = [Math.max(rows, columns), Math.min(rows, columns)];
+      const draws = Array.from({ length: 40 }, (_, seed) => {
+        const matrix = tf.reshape(orthogonal(shape, new EagerRandom(seedKey(seed))), [rows, columns]);
+        const gram = rows < columns ? tf.matMul(matrix, matrix, false, true) : tf.matMul(matrix, matrix, true);
+        // Float32 products of up to 60 terms.
+        expect(number(tf.max(tf.abs(tf.sub(gram, tf.eye(short)))))).toBeLessThan(2e-6);
+        return Array.from(matrix.dataSync());
+      });
+      // A uniform unit vector of n numbers: mean 0, x² has mean 1/n, x⁴ has 3/(n(n + 2)); rows and columns alike.
+      const all = draws.map((values) => values[0]);
+      const mean = (f: (x: number) => number): number => all.reduce((sum, x) => sum + f(x), 0) / all.length;
+      const z = normalQuantile(1e-4);
+      expect(Math.abs(mean((x) => x))).toBeLessThan(z * Math.sqrt(1 / long / all.length));
+      const spread = 3 / (long * (long + 2)) - 1 / long ** 2;
+      expect(Math.abs(mean((x) => x * x) - 1 / long)).toBeLessThan(z * Math.sqrt(spread / all.length));
+    }
+    const model = tf.sequential({
+      layers: [
+        tf.layers.dense({
+          units: 4,
+          inputShape: [4],
+          kernelInitializer: tf.initializers.orthogonal({ gain: 3, seed: 1 }),
+        }),
+      ],
+    });
+    const params = taskOf(model).init(new EagerRandom(seedKey(11))) as Record<string, Record<string, tf.Tensor>>;
+    expect(number(tf.sum(tf.square(params.layer0.kernel)))).toBeCloseTo(4 * 9, 4);
+  });
+
+  test('the forget gate of an LSTM starts open', () => {
+    const model = tf.sequential({
+      layers: [
+        tf.layers.reshape({ targetShape: [2, 2], inputShape: [4] }),
+        tf.layers.lstm({ units: 3, unitForgetBias: true, biasInitializer: tf.initializers.constant({ value: 0.5 }) }),
+      ],
+    });
+    const params = taskOf(model).init(new EagerRandom(seedKey(2))) as Record<string, Record<string, tf.Tensor>>;
+    expect([...params.layer1.bias.dataSync()]).toEqual([0.5, 0.5, 0.5, 1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]);
+    // Those of tf.layers itself, for gates in the order i, f, c, o.
+    expect([...model.layers[1].getWeights()[2].dataSync()]).toEqual([...params.layer1.bias.dataSync()]);
+    const recurrent = params.layer1.recurrent_kernel as tf.Tensor2D;
+    const gram = tf.matMul(recurrent, recurrent, false, true);
+    expect(number(tf.max(tf.abs(tf.sub(gram, tf.eye(3)))))).toBeLessThan(2e-6);
+  });
+
   const SHAPE = [60, 50];
   const COUNT = 3000;
   /** Variance of a standard normal conditioned on |z| < 2: 1 − 4φ(2)/erf(√2). */
@@ -298,18 +444,35 @@ describe('refused, with the reason', () => {
         tf.sequential({
           layers: [
             tf.layers.dense({ units: 4, inputShape: [4] }),
-            tf.layers.batchNormalization({ name: 'norm' }),
+            tf.layers.masking({ name: 'mask' }),
             tf.layers.reshape({ targetShape: [4, 1] }),
-            tf.layers.lstm({ units: 3, name: 'memory' }),
+            tf.layers.bidirectional({ layer: tf.layers.lstm({ units: 3 }), mergeMode: 'sum', name: 'both' }),
           ],
         }),
-      message:
-        /^model: expected layers among InputLayer, Dense.*got "norm" \(BatchNormalization\), "memory" \(LSTM\)\./,
+      message: /^model: expected layers among InputLayer, Dense.*got "mask" \(Masking\), "both" \(Bidirectional\)\./,
     },
     {
-      what: 'an orthogonal initialiser',
-      model: () => tf.sequential({ layers: [dense({ name: 'first', kernelInitializer: 'orthogonal' })] }),
-      message: /^model\.first\.kernel: expected an initialiser among Zeros.*got Orthogonal.*init: 'keep'/,
+      what: 'an initialiser of its own',
+      model: () => tf.sequential({ layers: [dense({ name: 'first', kernelInitializer: new Sevens() })] }),
+      message: /^model\.first\.kernel: expected an initialiser among Zeros.*got Sevens.*init: 'keep'/,
+    },
+    {
+      what: 'a recurrent layer that remembers from batch to batch',
+      model: () =>
+        tf.sequential({
+          layers: [
+            tf.layers.embedding({ inputDim: 5, outputDim: 2, batchInputShape: [2, 4] }),
+            tf.layers.gru({ units: 3, stateful: true, name: 'memory' }),
+            tf.layers.dense({ units: 3, activation: 'softmax' }),
+          ],
+        }),
+      message: /^model\.memory\.stateful: expected false/,
+    },
+    {
+      what: 'batch normalisation that TensorFlow.js cannot train',
+      model: () =>
+        tf.sequential({ layers: [tf.layers.batchNormalization({ inputShape: [4], scale: false, name: 'norm' })] }),
+      message: /^model\.norm\.scale: expected true/,
     },
     {
       what: 'a constraint',

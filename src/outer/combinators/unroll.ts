@@ -60,11 +60,12 @@ export interface UnrollOptions {
 interface UnrollState extends Record<string, TensorTree> {
   params: TensorTree;
   optimizer: TensorTree;
+  // And `task` if the task has a state of its own, `previous` for the final loss.
 }
 
 /** What a step draws on; folded into `inner.random`, so that none shares numbers with another. */
 const RANDOM = { loss: 0, optimizer: 1, objective: 2 } as const;
-const INIT = { params: 0 } as const;
+const INIT = { params: 0, task: 1 } as const;
 
 const MAXIMISED = /(?<!in)accuracy$|^(precision|recall|f1|auc|return|reward)$/i;
 
@@ -76,6 +77,26 @@ function noData(): Batch {
   return { xs: tf.tensor([], [0], 'float32'), ys: tf.tensor([], [0], 'float32') };
 }
 
+/** Fresh parameters, and what the task carries beside them; both partners of a pair get the same. */
+function freshTask(task: Task, params: TensorTree, random: KeyedRandom): { readonly task?: TensorTree } {
+  return task.initState === undefined ? {} : { task: task.initState(params, random.foldIn(INIT.task)) };
+}
+
+/** Training loss, and the task's state after the step if it has one. */
+function trainingLoss(
+  task: Task,
+  params: TensorTree,
+  batch: Batch,
+  random: KeyedRandom,
+  state?: TensorTree,
+): { readonly value: tf.Tensor; readonly aux: { readonly task?: TensorTree } } {
+  if (state === undefined || task.lossWithState === undefined) {
+    return { value: task.loss(params, batch, random), aux: {} };
+  }
+  const after = task.lossWithState(params, batch, random, state);
+  return { value: after.loss, aux: { task: after.state } };
+}
+
 /** Names of the task's metrics, found by tracing them; nothing is computed. @throws TraceError */
 function metricNames(task: Task): readonly string[] {
   if (task.metrics === undefined) return [];
@@ -85,11 +106,14 @@ function metricNames(task: Task): readonly string[] {
     horizon: 1,
     ...(dataset !== undefined && { dataset, batchSize: task.batchSize }),
     initTheta: () => ({}),
-    initState: (_, random) => task.init(random),
-    step: (_, params, inner) => ({
-      state: params,
+    initState: (_, random): Record<string, TensorTree> => {
+      const params = task.init(random);
+      return { params, ...freshTask(task, params, random) };
+    },
+    step: (_, state: Record<string, TensorTree>, inner) => ({
+      state,
       loss: tf.scalar(0),
-      metrics: task.metrics?.(params, dataset === undefined ? noData() : inner.batch('validation')),
+      metrics: task.metrics?.(state.params, dataset === undefined ? noData() : inner.batch('validation'), state.task),
     }),
   });
   return metrics;
@@ -110,8 +134,14 @@ function checkMetric(task: Task, metric: string, names: readonly string[]): void
  * The loss and metrics of a batch, in their natural sign. A task may report a metric `loss`: its loss as an evaluation
  * sees it (without dropout, without regularisation); it then stands for the loss in objectives.
  */
-function measure(task: Task, metric: string, params: TensorTree, batch: Batch, random: KeyedRandom) {
-  const metrics = task.metrics?.(params, batch) ?? {};
+function measure(
+  task: Task,
+  metric: string,
+  { params, task: state }: Readonly<Record<string, TensorTree>>,
+  batch: Batch,
+  random: KeyedRandom,
+) {
+  const metrics = task.metrics?.(params, batch, state) ?? {};
   checkMetric(task, metric, Object.keys(metrics));
   const value = metric === 'loss' && !('loss' in metrics) ? task.loss(params, batch, random) : metrics[metric];
   return { value, all: { ...metrics, [metric]: value } };
@@ -136,9 +166,12 @@ function build({ name, task, optimizer, objective, horizon }: Build): UnrolledPr
     const hasData = task.dataset !== undefined;
     const batch = hasData ? inner.batch('train') : noData();
     const lossRandom = inner.random.foldIn(RANDOM.loss);
-    const { value: loss, gradient: gradients } = inner.valueAndGrad((params) => task.loss(params, batch, lossRandom))(
-      state.params,
-    );
+    const carried = state.task as TensorTree | undefined;
+    const {
+      value: loss,
+      gradient: gradients,
+      aux,
+    } = inner.valueAndGrad((params) => trainingLoss(task, params, batch, lossRandom, carried))(state.params);
     const updated = optimizer.optimizer(theta).update({
       params: state.params,
       gradients,
@@ -148,11 +181,12 @@ function build({ name, task, optimizer, objective, horizon }: Build): UnrolledPr
       random: inner.random.foldIn(RANDOM.optimizer),
     });
     const rows = !hasData ? noData() : final ? inner.episodeBatch(objective.split) : inner.batch(objective.split);
-    const { value, all } = measure(task, objective.metric, updated.params, rows, inner.random.foldIn(RANDOM.objective));
+    const after = { params: updated.params, ...aux };
+    const { value, all } = measure(task, objective.metric, after, rows, inner.random.foldIn(RANDOM.objective));
     const minimised = tf.mul(value, sign);
     return {
       state: {
-        params: updated.params,
+        ...after,
         optimizer: updated.state,
         ...(final && { previous: minimised }),
       },
@@ -169,7 +203,7 @@ function build({ name, task, optimizer, objective, horizon }: Build): UnrolledPr
     initTheta: (random) => optimizer.initTheta(random),
     initState: (theta, random) => {
       const params = task.init(random.foldIn(INIT.params));
-      const state = { params, optimizer: optimizer.optimizer(theta).init(params) };
+      const state = { params, optimizer: optimizer.optimizer(theta).init(params), ...freshTask(task, params, random) };
       return final ? { ...state, previous: tf.scalar(0) } : state;
     },
     step,
@@ -194,9 +228,9 @@ function evaluationOf(options: Build, names: readonly string[], particles: numbe
   const finish = task.dataset === undefined ? `final ${metric}` : `test ${metric}`;
   const evaluated: UnrolledProblem<TensorTree, UnrollState> = {
     ...problem,
-    finish: (_, { params }, inner) => {
+    finish: (_, state, inner) => {
       const rows = task.dataset === undefined ? noData() : inner.wholeSplit('test');
-      return { [finish]: measure(task, metric, params, rows, inner.random.foldIn(RANDOM.objective)).value };
+      return { [finish]: measure(task, metric, state, rows, inner.random.foldIn(RANDOM.objective)).value };
     },
   };
   return {
@@ -222,6 +256,11 @@ export function unroll(options: UnrollOptions): UnrolledProblem {
   }
   if (task.dataset !== undefined && !(Number.isInteger(task.batchSize) && Number(task.batchSize) > 0)) {
     throw new ConfigurationError('task.batchSize', 'a positive integer', String(task.batchSize));
+  }
+  if ((task.initState === undefined) !== (task.lossWithState === undefined)) {
+    const [given, missing] =
+      task.initState === undefined ? ['lossWithState', 'initState'] : ['initState', 'lossWithState'];
+    throw new ConfigurationError('task', `${given} and ${missing}, both or neither`, `${given} alone`);
   }
   const names = metricNames(task);
   checkMetric(task, objective.metric, names);
@@ -277,9 +316,9 @@ export function metaTestProblem({ task, optimizer, horizon, split }: MetaTestOpt
     problem: {
       ...own,
       finish: (_theta, state, inner) => {
-        const { params } = state as UnrollState;
         const batch = task.dataset === undefined ? noData() : inner.wholeSplit(rows);
-        return labelled(task, rows, measure(task, 'loss', params, batch, inner.random.foldIn(RANDOM.objective)).all);
+        const random = inner.random.foldIn(RANDOM.objective);
+        return labelled(task, rows, measure(task, 'loss', state as UnrollState, batch, random).all);
       },
     },
     finalLoss: label(task, rows, 'loss'),
