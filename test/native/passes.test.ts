@@ -8,6 +8,7 @@ import {
   broadcastLate,
   columns,
   featureGradients,
+  foldProducts,
   optimiseForWindows,
   sharedFeatures,
 } from '../../src/engines/native/passes';
@@ -291,4 +292,73 @@ test('a printed pipeline of the smallest network step', () => {
       return %9
     }"
   `);
+});
+
+describe('fold-products', () => {
+  /** The gradient by the input of a convolution, [2, 5, 4, 3] with 3 × 2 taps to 4 channels, as it is derived. */
+  function gradient(options: { stride?: number; dilation?: number; pad?: number; transposeB?: boolean } = {}): Graph {
+    const { stride = 1, dilation = 1, pad = 0, transposeB = true } = options;
+    const b = new GraphBuilder('back');
+    const extents = [5 + 2 * pad, 4 + pad];
+    const [height, width] = extents.map((extent, i) => Math.floor((extent - (2 - i) * dilation - 1) / stride) + 1);
+    const g = b.input('g', f32(2 * height * width, 4));
+    const filter = b.input('filter', transposeB ? f32(18, 4) : f32(4, 18));
+    const patches = b.emit('matmul', [g, filter], { transposeA: false, transposeB });
+    const folded = b.emit('foldWindows', [b.reshape(patches, [2, height, width, 3, 2, 3])], {
+      axes: [1, 2],
+      extents,
+      strides: [stride, stride],
+      dilations: [dilation, dilation],
+    });
+    if (pad === 0) return b.finish([folded]);
+    return b.finish([b.emit('slice', [folded], { begin: [0, pad, 0, 0], size: [2, 5, 4, 3], strides: [1, 1, 1, 1] })]);
+  }
+  const feedsOf = (graph: Graph): Float64Array[] =>
+    graph.inputs.map((id, i) => {
+      const size = graph.nodes[id].type.shape.reduce((a, c) => a * c, 1);
+      return Float64Array.from({ length: size }, (_, j) => Math.sin(2.17 * j + i));
+    });
+
+  test.each([
+    {},
+    { pad: 1 },
+    { pad: 2 },
+    { dilation: 2, pad: 1 },
+    { transposeB: false },
+    { transposeB: false, pad: 2 },
+  ])('%j: the same sums, as a product over windows of the padded gradient', (options) => {
+    const before = gradient(options);
+    const after = simplify(runPasses(before, [foldProducts]));
+    expect(ops(after, 'foldWindows')).toBe(0);
+    expect(ops(after, 'matmul')).toBe(1);
+    const [got] = interpret(after, feedsOf(before), CONTEXT);
+    const [expected] = interpret(before, feedsOf(before), CONTEXT);
+    expect(got.length).toBe(expected.length);
+    // Sums of 24 products in another order.
+    expected.forEach((value, i) => expect(Math.abs(got[i] - value)).toBeLessThan(1e-13));
+  });
+
+  test.each([{ stride: 2, pad: 1 }, { pad: 3 }])('%j: the fold stays, or the slice', (options) => {
+    const after = simplify(runPasses(gradient(options), [foldProducts]));
+    expect(ops(after, 'foldWindows')).toBe('stride' in options ? 1 : 0);
+    const [got] = interpret(after, feedsOf(after), CONTEXT);
+    const [expected] = interpret(gradient(options), feedsOf(after), CONTEXT);
+    expected.forEach((value, i) => expect(Math.abs(got[i] - value)).toBeLessThan(1e-13));
+  });
+
+  test('patches that something else reads stay', () => {
+    const b = new GraphBuilder('shared');
+    const patches = b.emit('matmul', [b.input('g', f32(12, 4)), b.input('f', f32(4, 4))], {
+      transposeA: false,
+      transposeB: false,
+    });
+    const folded = b.emit('foldWindows', [b.reshape(patches, [1, 3, 4, 2, 2, 1])], {
+      axes: [1, 2],
+      extents: [4, 5],
+      strides: [1, 1],
+      dilations: [1, 1],
+    });
+    const graph = b.finish([folded, patches]);
+    expect(ops(runPasses(graph, [foldProducts]), 'foldWindows')).toBe(1);
+  });
 });

@@ -1,6 +1,6 @@
 /** What planning has to know of every node: who reads it, how often it changes, and in what sense it is a value at all. */
 import { sizeOf, type Graph, type Node, type OpName, type ValueId } from '../../../graph/ir';
-import { denseLayout, viewOf } from './views';
+import { denseLayout, matrixOfLoops, viewOf } from './views';
 
 /**
  * - `resident`: lies in memory before the function runs: inputs, tables, constants of several elements.
@@ -25,6 +25,8 @@ export interface Analysis {
   readonly users: readonly (readonly ValueId[])[];
   /** Whether the graph returns the node. */
   readonly returned: readonly boolean[];
+  /** Windows by rows that products read where they are, under loops; these are views too. */
+  readonly loops: ReadonlySet<ValueId>;
 }
 
 const VIEW_OPS: ReadonlySet<OpName> = new Set([
@@ -90,6 +92,14 @@ function usersOf(graph: Graph): ValueId[][] {
   return users;
 }
 
+/** Whether nothing but products reads it, and each as its left operand. */
+function onlyLeftOfProducts({ nodes }: Graph, users: readonly ValueId[], id: ValueId): boolean {
+  return users.every((user) => {
+    const { op, inputs } = nodes[user];
+    return op === 'matmul' && inputs[0] === id && inputs[1] !== id;
+  });
+}
+
 /**
  * @param hoist Whether the function runs several times with the same θ: then what depends on neither the state nor t is
  * at level `window`.
@@ -100,6 +110,7 @@ export function analyse(graph: Graph, hoist: boolean): Analysis {
   for (const id of graph.outputs) returned[id] = true;
   const levels: Level[] = [];
   const status: Status[] = [];
+  const loops = new Set<ValueId>();
   // Layouts that every value would have if it were dense: whether a chain of views can be followed at all.
   const layouts = graph.nodes.map(({ type }) => denseLayout(type));
 
@@ -137,13 +148,18 @@ export function analyse(graph: Graph, hoist: boolean): Analysis {
       } else {
         const view = status[operand] === 'computed' ? denseLayout(graph.nodes[operand].type) : layouts[operand];
         const seen = viewOf(node, view);
-        if (seen === undefined) status.push('computed');
-        else {
+        if (seen === undefined) {
+          const follows = status[operand] === 'view' && onlyLeftOfProducts(graph, users[id], id) && !returned[id];
+          if (follows && matrixOfLoops(node, view) !== undefined) {
+            loops.add(id);
+            status.push('view');
+          } else status.push('computed');
+        } else {
           status.push('view');
           layouts[id] = seen.layout;
         }
       }
     } else status.push('computed');
   });
-  return { graph, status, levels, users, returned };
+  return { graph, status, levels, users, returned, loops };
 }

@@ -3,7 +3,7 @@
  * the layout for which the products, the row chains and the gathers that touch it cost least.
  */
 import { sizeOf, type Shape, type ValueId } from '../../../graph/ir';
-import { productCost, type ProductSpec } from '../lower/product';
+import { levelsOf, productCost, type ProductSpec } from '../lower/product';
 import type { Target } from '../nest/ir';
 import type { Grouping } from './groups';
 import { baseOf, layoutsFor, seenThrough, storesOf } from './memory';
@@ -229,5 +229,6 @@ function specOf(
     a: transposeA ? { m: a1, k: a0 } : { m: a0, k: a1 },
     b: transposeB ? { k: b1, n: b0 } : { k: b0, n: b1 },
     result: { m: r0, n: r1 },
+    ...(a.levels === undefined ? {} : { levels: levelsOf(a.levels, transposeA) }),
   };
 }

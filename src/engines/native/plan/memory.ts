@@ -4,7 +4,7 @@ import type { Target } from '../nest/ir';
 import type { Analysis } from './analysis';
 import type { Group, Grouping } from './groups';
 import type { Layout } from './program';
-import { denseLayout, viewOf } from './views';
+import { denseLayout, matrixOfLoops, viewOf } from './views';
 
 /** Members of a group that something outside of it reads, or the graph returns. */
 export function storesOf(grouping: Grouping, group: Group): ValueId[] {
@@ -38,6 +38,10 @@ export function seenThrough(
   if (analysis.status[id] !== 'view') return { layout: baseLayout, offset: 0 };
   const node = analysis.graph.nodes[id];
   const operand = seenThrough(analysis, node.inputs[0], baseLayout);
+  if (operand !== undefined && analysis.loops.has(id)) {
+    const matrix = matrixOfLoops(node, operand.layout);
+    return matrix === undefined ? undefined : { layout: matrix, offset: operand.offset };
+  }
   const view = operand === undefined ? undefined : viewOf(node, operand.layout);
   return view === undefined ? undefined : { layout: view.layout, offset: view.offset + operand!.offset };
 }

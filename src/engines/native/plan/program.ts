@@ -39,6 +39,18 @@ export interface Layout {
   readonly shape: readonly number[];
   readonly strides: readonly number[];
   readonly memory: MemoryType;
+  /**
+   * Of a matrix whose rows and columns do not lie regularly: each axis as loops, outer ones first, of the inmost of which
+   * `strides` has the stride. Only the left operand of a product has it: windows, by rows.
+   */
+  readonly levels?: readonly (readonly Level[])[];
+}
+
+/** A loop over part of an axis. */
+export interface Level {
+  readonly extent: number;
+  /** In elements. */
+  readonly stride: number;
 }
 
 /** The key of a draw: episodeKey(seed, stream, …), folded with t if perStep, then with the path. */

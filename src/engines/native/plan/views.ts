@@ -2,7 +2,7 @@
 import { sizeOf, type Node, type Shape, type ValueType } from '../../../graph/ir';
 import { windowed } from '../../../graph/windows';
 import type { MemoryType } from '../nest/ir';
-import type { Layout } from './program';
+import type { Layout, Level } from './program';
 
 export interface View {
   readonly layout: Layout;
@@ -33,8 +33,11 @@ export function denseLayout(type: ValueType): Layout {
 }
 
 /** Elements from the first to the last, both included. */
-export function spanOf({ shape, strides }: Layout): number {
+export function spanOf({ shape, strides, levels }: Layout): number {
   if (sizeOf(shape) === 0) return 0;
+  if (levels !== undefined) {
+    return 1 + levels.flat().reduce((sum, { extent, stride }) => sum + (extent - 1) * Math.abs(stride), 0);
+  }
   return 1 + shape.reduce((sum, extent, axis) => sum + (extent - 1) * Math.abs(strides[axis]), 0);
 }
 
@@ -65,6 +68,38 @@ function reshapeStrides({ shape: from, strides }: Layout, to: Shape): number[] |
     used *= to[axis];
   }
   return result;
+}
+
+/** Neighbouring axes of a layout joined to those of `to`, each as loops; undefined if an axis would have to be cut. */
+function joinedLevels({ shape: from, strides }: Layout, to: Shape): Level[][] | undefined {
+  let axis = 0;
+  const joined = to.map((extent) => {
+    const levels: Level[] = [];
+    let size = 1;
+    while (size < extent && axis < from.length) {
+      const stride = strides[axis];
+      const own = from[axis++];
+      size *= own;
+      if (own === 1) continue;
+      const last = levels.at(-1);
+      if (last?.stride === stride * own) levels[levels.length - 1] = { extent: last.extent * own, stride };
+      else levels.push({ extent: own, stride });
+    }
+    return size === extent ? levels : undefined;
+  });
+  return joined.every((levels) => levels !== undefined) ? joined : undefined;
+}
+
+/**
+ * A matrix that is a view under loops only, for a product to go through as they are. undefined if it is none, or if it lies
+ * regularly anyway.
+ */
+export function matrixOfLoops(node: Node, layout: Layout): Layout | undefined {
+  const { shape } = node.type;
+  if (node.op !== 'reshape' || shape.length !== 2 || layout.memory !== 'f32' || sizeOf(shape) === 0) return undefined;
+  const levels = joinedLevels(layout, shape);
+  if (levels === undefined) return undefined;
+  return { shape, strides: levels.map((loops) => loops.at(-1)?.stride ?? 0), memory: layout.memory, levels };
 }
 
 /** What a view op makes of its operand's layout; undefined if the result does not lie regularly. */

@@ -6,6 +6,7 @@
  */
 import { addIndex, f32, fma, index, loadVector, scaleIndex, shiftIndex } from '../../nest/builder';
 import type { Expr, Index, Read } from '../../nest/ir';
+import type { Level } from '../../plan/program';
 import { elementOf, finishBlock, range, tiles, vectorOf, type Matrix, type ProductContext } from './context';
 import { blockRows, LINE, type ColumnGroup, type ProductPlan } from './cost';
 
@@ -95,8 +96,10 @@ function allGroups(
     const whole = last === width ? count : count - 1;
     const panel = (column: Index, last: number): void => {
       const of = { right, width, columns, rows, block, column, last };
-      if (block < roles.depth && scratch !== undefined) blockedPanel(context, of, strip, scratch);
-      else wholePanel(context, of, strip);
+      aroundRows(context, (here) => {
+        if (block < roles.depth && scratch !== undefined) blockedPanel(here, of, strip, scratch);
+        else wholePanel(here, of, strip);
+      });
     };
     builder.loop(
       whole * wide,
@@ -109,6 +112,24 @@ function allGroups(
   });
 }
 
+/** The loops around the rows, within those over columns: a panel stays in the cache for all of them. */
+function aroundRows(context: ProductContext, write: (context: ProductContext) => void, level = 0): void {
+  const loop = context.roles.around.at(level);
+  if (loop === undefined) {
+    write(context);
+    return;
+  }
+  context.builder.loop(
+    loop.extent,
+    (i) => {
+      const left = { ...context.left, origin: addIndex(context.left.origin, scaleIndex(i, loop.stride)) };
+      const firstRow = addIndex(context.firstRow, scaleIndex(i, loop.rows));
+      aroundRows({ ...context, left, firstRow }, write, level + 1);
+    },
+    { prefix: 'w' },
+  );
+}
+
 function wholePanel(context: ProductContext, of: Panel, strip: Strip): void {
   tiles(context.builder, strip.rows, of.rows, 'm', (row, rows) => {
     wholeTile(context, of, addIndex(strip.first, row), rows);
@@ -116,7 +137,7 @@ function wholePanel(context: ProductContext, of: Panel, strip: Strip): void {
 }
 
 function blockedPanel(context: ProductContext, of: Panel, strip: Strip, { sums, copy }: Scratch): void {
-  const { builder, roles } = context;
+  const { builder } = context;
   const { width, columns, column, last } = of;
   const stride = columns * width;
   tiles(builder, strip.rows, blockRows(strip.rows, of.rows), 'o', (origin, height) => {
@@ -128,21 +149,19 @@ function blockedPanel(context: ProductContext, of: Panel, strip: Strip, { sums, 
       },
       { step: width, prefix: 'z' },
     );
-    tiles(builder, roles.depth, of.block, 'b', (k, steps) => {
+    overBlocks(context, of, (context, of, steps) => {
       const dense: Panel =
         copy !== undefined
           ? { ...of, right: { buffer: copy, origin: index(0), outer: 1, depth: stride }, column: index(0), last: width }
-          : { ...of, right: from(of.right, k) };
-      const here: ProductContext = { ...context, left: from(context.left, k) };
+          : of;
       // The first tile makes the copy on its way: its multiply-adds go on while the panel's lines arrive.
       const ahead = copy === undefined ? 0 : Math.min(of.rows, height);
       if (copy !== undefined) {
-        const lying: Panel = { ...of, right: from(of.right, k) };
-        blockTile(here, lying, start, ahead, steps, { buffer: sums, origin: index(0), stride }, copy);
+        blockTile(context, of, start, ahead, steps, { buffer: sums, origin: index(0), stride }, copy);
       }
       tiles(builder, height - ahead, of.rows, 'm', (offset, rows) => {
         const row = shiftIndex(offset, ahead);
-        blockTile(here, dense, addIndex(start, row), rows, steps, { buffer: sums, origin: row, stride });
+        blockTile(context, dense, addIndex(start, row), rows, steps, { buffer: sums, origin: row, stride });
       });
     });
     finishBlock(context, { buffer: sums, stride }, start, height, column, (columns - 1) * width + last);
@@ -154,9 +173,93 @@ function from(matrix: Matrix, k: Index): Matrix {
   return { ...matrix, origin: addIndex(matrix.origin, scaleIndex(k, matrix.depth)) };
 }
 
+/** Steps of k that follow one another, as loops from the inmost one outwards; see `Roles.nest`. */
+interface Steps {
+  readonly count: number;
+  /** Loops of the nest that these steps are, if there is a nest. */
+  readonly nest: readonly Level[];
+}
+
+/** Calls back for each block of k, with operands that begin with it. */
+function overBlocks(
+  context: ProductContext,
+  of: Panel,
+  write: (context: ProductContext, of: Panel, steps: Steps) => void,
+): void {
+  const { builder, roles } = context;
+  if (roles.nest.length === 0) {
+    tiles(builder, roles.depth, of.block, 'b', (k, count) => {
+      const here = { ...context, left: from(context.left, k) };
+      write(here, { ...of, right: from(of.right, k) }, { count, nest: [] });
+    });
+    return;
+  }
+  overNest(context, of, roles.nest, of.block, (here, panel, nest) => {
+    write(here, panel, { count: of.block, nest });
+  });
+}
+
+/** Goes through outer loops of a nest until what is left of it has `count` steps. `k`: steps gone through before. */
+function overNest(
+  context: ProductContext,
+  of: Panel,
+  nest: readonly Level[],
+  count: number,
+  write: (context: ProductContext, of: Panel, nest: readonly Level[], k: Index) => void,
+  k: Index = index(0),
+): void {
+  const steps = nest.reduce((product, { extent }) => product * extent, 1);
+  if (steps <= count) {
+    write(context, of, nest, k);
+    return;
+  }
+  const [{ extent, stride }, ...inner] = nest;
+  const each = steps / extent;
+  context.builder.loop(
+    extent,
+    (i) => {
+      const left = { ...context.left, origin: addIndex(context.left.origin, scaleIndex(i, stride)) };
+      const right = from(of.right, scaleIndex(i, each));
+      overNest({ ...context, left }, { ...of, right }, inner, count, write, addIndex(k, scaleIndex(i, each)));
+    },
+    { prefix: 'b' },
+  );
+}
+
+/** A loop over steps of k, as the nest has them. */
+function overSteps(
+  context: ProductContext,
+  of: Panel,
+  { count, nest }: Steps,
+  write: (context: ProductContext, of: Panel, k: Index, before: Index) => void,
+): void {
+  const { builder } = context;
+  if (nest.length === 0) {
+    builder.loop(
+      count,
+      (k) => {
+        write(context, of, k, index(0));
+      },
+      { prefix: 'k' },
+    );
+    return;
+  }
+  const inmost = nest[nest.length - 1];
+  overNest(context, of, nest, inmost.extent, (here, panel, _, before) => {
+    const inner = { ...here, left: { ...here.left, depth: inmost.stride } };
+    builder.loop(
+      inmost.extent,
+      (k) => {
+        write(inner, panel, k, before);
+      },
+      { prefix: 'k' },
+    );
+  });
+}
+
 /** All of k, and the epilogue. */
 function wholeTile(context: ProductContext, of: Panel, row: Index, rows: number): void {
-  const { builder, roles, epilogue } = context;
+  const { builder, roles, epilogue, firstRow } = context;
   const { width, columns, column, last } = of;
   const vector = width > 1;
   const sums = range(rows).map(() => range(columns).map(() => builder.var(f32(0), vector ? 'vector' : 'scalar', 'a')));
@@ -168,13 +271,14 @@ function wholeTile(context: ProductContext, of: Panel, row: Index, rows: number)
     });
   };
   const streamed = 4 * roles.rows * roles.columns * epilogue.streams.length;
-  if (vector && streamed > PREFETCHED_BYTES && roles.depth >= 2 * rows) {
+  if (vector && roles.nest.length === 0 && streamed > PREFETCHED_BYTES && roles.depth >= 2 * rows) {
     // One row of the tile's lines after another, so that the requests do not queue up.
     const steps = Math.floor(roles.depth / rows);
     builder.loop(
       rows,
       (r) => {
-        for (let c = 0; c < columns * width; c += LINE) epilogue.prefetch(addIndex(row, r), shiftIndex(column, c));
+        for (let c = 0; c < columns * width; c += LINE)
+          epilogue.prefetch(addIndex(firstRow, row, r), shiftIndex(column, c));
         builder.loop(
           steps,
           (k) => {
@@ -193,13 +297,9 @@ function wholeTile(context: ProductContext, of: Panel, row: Index, rows: number)
       { prefix: 'k' },
     );
   } else {
-    builder.loop(
-      roles.depth,
-      (k) => {
-        step(context, of, row, k, sums);
-      },
-      { prefix: 'k' },
-    );
+    overSteps(context, of, { count: roles.depth, nest: roles.nest }, (here, panel, k) => {
+      step(here, panel, row, k, sums);
+    });
   }
 
   if (vector && epilogue.expensive) {
@@ -213,7 +313,7 @@ function wholeTile(context: ProductContext, of: Panel, row: Index, rows: number)
   all((sum, r, c) => {
     const count = c === columns - 1 && last < width ? last : undefined;
     const span = vector ? ({ width: 'vector', count } as const) : ({ width: 'scalar' } as const);
-    epilogue.store(sum, shiftIndex(row, r), shiftIndex(column, c * width), span);
+    epilogue.store(sum, addIndex(firstRow, shiftIndex(row, r)), shiftIndex(column, c * width), span);
   });
   epilogue.leave();
 }
@@ -224,7 +324,7 @@ function blockTile(
   of: Panel,
   row: Index,
   rows: number,
-  steps: number,
+  steps: Steps,
   block: { readonly buffer: string; readonly origin: Index; readonly stride: number },
   copy?: string,
 ): void {
@@ -234,13 +334,9 @@ function blockTile(
   const sums = range(rows).map((r) =>
     range(of.columns).map((c) => builder.var(loadVector(block.buffer, 'f32', at(r, c)), 'vector', 'a')),
   );
-  builder.loop(
-    steps,
-    (k) => {
-      step(context, of, row, k, sums, copy);
-    },
-    { prefix: 'k' },
-  );
+  overSteps(context, of, steps, (here, panel, k, before) => {
+    step(here, panel, row, k, sums, copy === undefined ? undefined : { buffer: copy, before });
+  });
   sums.forEach((row, r) => {
     row.forEach((sum, c) => {
       builder.storeVector(block.buffer, 'f32', at(r, c), sum);
@@ -248,14 +344,14 @@ function blockTile(
   });
 }
 
-/** Adds what one k contributes to a tile. Of a copy, the elements behind the last column are zeros. */
+/** Adds what one k, and the steps `before` it, contributes to a tile. Of a copy, elements behind the last column are zeros. */
 function step(
   context: ProductContext,
   of: Panel,
   row: Index,
   k: Index,
   sums: readonly (readonly Read[])[],
-  copy?: string,
+  copy?: { readonly buffer: string; readonly before: Index },
 ): void {
   const { builder, left } = context;
   const { right, width, column, columns, last } = of;
@@ -267,7 +363,8 @@ function step(
   });
   if (copy !== undefined) {
     held.forEach((vector, c) => {
-      builder.storeVector(copy, 'f32', shiftIndex(scaleIndex(k, columns * width), c * width), vector);
+      const at = scaleIndex(addIndex(copy.before, k), columns * width);
+      builder.storeVector(copy.buffer, 'f32', shiftIndex(at, c * width), vector);
     });
   }
   sums.forEach((of, r) => {

@@ -19,6 +19,8 @@ export interface ProductContext {
   readonly left: Matrix;
   readonly right: Matrix;
   readonly epilogue: ProductEpilogue;
+  /** The result's row that row 0 of the left operand is. */
+  readonly firstRow: Index;
   /** Bytes of the workspace that a form uses, and its buffer's name. */
   readonly workspace: string;
 }
@@ -59,7 +61,7 @@ export function tiles(
  * elements each from `column` on; the block's rows lie `stride` elements apart.
  */
 export function finishBlock(
-  { builder, target, epilogue }: ProductContext,
+  { builder, target, epilogue, firstRow }: ProductContext,
   block: { readonly buffer: string; readonly stride: number },
   row: Index,
   rows: number,
@@ -74,7 +76,7 @@ export function finishBlock(
       const at = scaleIndex(r, block.stride);
       const vector = (c: Index, count?: number): void => {
         const raw = builder.let(loadVector(block.buffer, 'f32', addIndex(at, c), { count }));
-        epilogue.store(raw, addIndex(row, r), addIndex(column, c), { width: 'vector', count });
+        epilogue.store(raw, addIndex(firstRow, row, r), addIndex(column, c), { width: 'vector', count });
         epilogue.leave();
       };
       builder.loop(columns - rest, vector, { step: lanes, prefix: 'c' });

@@ -86,6 +86,10 @@ export interface ColumnGroup {
 
 /** Plans of every form that the strides allow, both ways round. */
 export function productPlans(spec: ProductSpec, target: Target): readonly ProductPlan[] {
+  if (spec.levels !== undefined) {
+    const roles = rolesOf(spec, false);
+    return packings(roles, spec.packing ?? true).map((packing) => planBroadcast(roles, target, packing));
+  }
   return [false, true].flatMap((swapped) => {
     const roles = rolesOf(spec, swapped);
     const broadcasts = packings(roles, spec.packing ?? true).map((packing) => planBroadcast(roles, target, packing));
@@ -131,7 +135,8 @@ function planBroadcast(roles: Roles, target: Target, packing: Packing): ProductP
   /** All tiles of one group of columns, which are `c` vectors, with `r` rows to a tile. */
   const groupCost = (r: number, c: number): { rows: number; block: number; cycles: number } => {
     const bytes = 4 * c * lanes * depth;
-    const block = strip < rows || rows <= 2 * r ? depth : blockOf(depth, bytes);
+    const block =
+      strip < rows || rows <= 2 * r ? depth : roles.nest.length > 0 ? blockOfNest(roles, bytes) : blockOf(depth, bytes);
     const blocks = Math.ceil(depth / Math.max(1, block));
     const panel = blocks > 1 ? 0 : panelCost(c, lanes, bytes);
     const tile = (height: number): number => {
@@ -181,7 +186,8 @@ function planBroadcast(roles: Roles, target: Target, packing: Packing): ProductP
         ];
   });
   const { groups, cycles } = cheapest(splits);
-  const packed = cycles + packingCost(roles, lanes, packing);
+  const rounds = roles.around.reduce((product, { extent }) => product * extent, 1);
+  const packed = rounds * cycles + packingCost(roles, lanes, packing);
   return { form: 'broadcast', swapped, width: lanes, groups, strip, packing, cycles: packed };
 }
 
@@ -193,12 +199,25 @@ function blockOf(depth: number, bytes: number): number {
   return Math.ceil(depth / blocks);
 }
 
+/** The same where k is several loops: all rounds of the inner ones, as many of these as a block may be long. */
+function blockOfNest({ depth, nest }: Roles, bytes: number): number {
+  if (bytes <= BLOCKED_BYTES) return depth;
+  const most = (depth * BLOCKED_BYTES) / bytes;
+  let block = nest[nest.length - 1].extent;
+  for (const { extent } of nest.slice(0, -1).reverse()) {
+    if (block * extent > most) break;
+    block *= extent;
+  }
+  return block;
+}
+
 /**
  * Of two large operands the larger is gone through once. Where that is the left one, strips of it stay in L1 while all of
  * the right one goes by; a number of rows that divides theirs, if there is one that is not small, or else fills cache lines.
  */
-function stripOf({ rows, columns, depth, left }: Roles, lanes: number): number {
+function stripOf({ rows, columns, depth, left, nest, around }: Roles, lanes: number): number {
   const bytes = 4 * rows * depth;
+  if (nest.length > 0 || around.length > 0) return rows;
   if (bytes <= L1_BYTES || rows <= columns || columns <= lanes) return rows;
   const most = Math.floor(STRIP_BYTES / (4 * depth));
   if (most < 2 * MOST_ROWS) return rows;

@@ -2,7 +2,7 @@
  * Products: one matmul and what is done to its elements, as one kernel. cost.ts says which loops a product becomes.
  */
 import type { ValueId } from '../../../../graph/ir';
-import { addIndex, NestBuilder, scaleIndex } from '../../nest/builder';
+import { addIndex, index, NestBuilder, scaleIndex } from '../../nest/builder';
 import type { BufferParameter, Index, Target } from '../../nest/ir';
 import { Emitter } from '../emit';
 import type { BufferUse, Fragment, Lowered } from '../fragment';
@@ -15,7 +15,7 @@ import { pack, packedBytes } from './pack';
 import { layoutOf, rolesOf, shapeOf, type OperandSide } from './shape';
 
 export { planProduct, productCost, productPlans, type ProductPlan } from './cost';
-export { shapeOf, type ProductSpec } from './shape';
+export { levelsOf, shapeOf, type ProductSpec } from './shape';
 
 /**
  * The kernel of a fragment of kind `product`. Its buffers may alias as far as a store may lie where an operand of the
@@ -90,6 +90,7 @@ export function lowerProduct(fragment: Fragment, target: Target, plan?: ProductP
       left: matrixOf(left, roles.left),
       right: matrixOf(right, roles.right),
       epilogue,
+      firstRow: index(0),
       workspace,
     };
     epilogue.enter(batch);

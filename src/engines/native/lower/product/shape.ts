@@ -1,7 +1,7 @@
 /** What a product fragment multiplies: extents and strides, and the two ways of calling its axes rows and columns. */
 import { GraphError } from '../../../../contracts';
 import { sizeOf, type ValueId } from '../../../../graph/ir';
-import type { Layout } from '../../plan/program';
+import type { Layout, Level } from '../../plan/program';
 import type { Fragment } from '../fragment';
 
 /**
@@ -16,8 +16,20 @@ export interface ProductSpec {
   readonly a: { readonly m: number; readonly k: number };
   readonly b: { readonly k: number; readonly n: number };
   readonly result: { readonly m: number; readonly n: number };
+  /** Of a left operand whose axes are loops: along m and along k. */
+  readonly levels?: Levels;
   /** Whether an operand may be copied into a workspace first. Yes unless told. */
   readonly packing?: boolean;
+}
+
+export interface Levels {
+  readonly m: readonly Level[];
+  readonly k: readonly Level[];
+}
+
+/** Loops by axis of the matrix as it is stored, as loops along m and k. */
+export function levelsOf([first, second]: readonly (readonly Level[])[], transposed: boolean): Levels {
+  return transposed ? { m: second, k: first } : { m: first, k: second };
 }
 
 /**
@@ -34,16 +46,53 @@ export interface Roles {
   readonly resultStride: number;
   /** Rows are n and columns m. */
   readonly swapped: boolean;
+  /** Loops around the rows: of the left operand and of the result's rows. */
+  readonly around: readonly RowLoop[];
+  /** k as loops, outer ones first, if it is more than one: extents, and the left operand's strides. */
+  readonly nest: readonly Level[];
+}
+
+export interface RowLoop extends Level {
+  /** Rows of the result from one round to the next. */
+  readonly rows: number;
 }
 
 export function rolesOf(spec: ProductSpec, swapped: boolean): Roles {
-  const { m, n, k } = spec;
+  const { n, k } = spec;
+  const rows = spec.levels?.m ?? [];
+  // Along m only the inmost loop is the product's own.
+  const m = rows.at(-1)?.extent ?? spec.m;
+  const nest = spec.levels === undefined || spec.levels.k.length < 2 ? [] : spec.levels.k;
+  const around = rows.slice(0, -1).map((level, i) => ({
+    ...level,
+    rows: rows.slice(i + 1).reduce((product, { extent }) => product * extent, 1),
+  }));
   const stride = (extent: number, of: number): number => (extent <= 1 ? 1 : of);
   const a = { outer: stride(m, spec.a.m), depth: stride(k, spec.a.k) };
   const b = { outer: stride(n, spec.b.n), depth: stride(k, spec.b.k) };
   return swapped
-    ? { rows: n, columns: m, depth: k, left: b, right: a, resultStride: stride(m, spec.result.m), swapped }
-    : { rows: m, columns: n, depth: k, left: a, right: b, resultStride: stride(n, spec.result.n), swapped };
+    ? {
+        rows: n,
+        columns: m,
+        depth: k,
+        left: b,
+        right: a,
+        resultStride: stride(m, spec.result.m),
+        swapped,
+        around,
+        nest,
+      }
+    : {
+        rows: m,
+        columns: n,
+        depth: k,
+        left: a,
+        right: b,
+        resultStride: stride(n, spec.result.n),
+        swapped,
+        around,
+        nest,
+      };
 }
 
 /** An operand of the matmul within a fragment. */
@@ -92,6 +141,7 @@ export function shapeOf(fragment: Fragment): ProductShape {
   const b = side(root.inputs[1], transposeB);
   const stored = fragment.graph.nodes[root.inputs[0]].type.shape;
   const k = transposeA ? stored[rank - 2] : stored[rank - 1];
+  const { levels } = layoutOf(fragment, root.inputs[0]);
   // Stores of one fragment are laid out alike as a rule; the first stands for all.
   const result = fragment.stores.length > 0 ? layoutOf(fragment, fragment.stores[0]).strides.slice(-2) : [n, 1];
   return {
@@ -107,6 +157,7 @@ export function shapeOf(fragment: Fragment): ProductShape {
       a: { m: a.outer, k: a.depth },
       b: { k: b.depth, n: b.outer },
       result: { m: result[0], n: result[1] },
+      ...(levels === undefined ? {} : { levels: levelsOf(levels, transposeA) }),
     },
   };
 }
