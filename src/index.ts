@@ -24,10 +24,20 @@ export {
 export type { EngineLimits } from './engines';
 export { createContainer, OuterloopContainer, type ContainerOptions, type RegisterModule } from './container';
 export {
+  decodeWeights,
+  encodeWeights,
+  TrainableOptimizer,
+  type OptimizerWeights,
+  type TrainableOptions,
+} from './deploy';
+export {
+  loadOptimizer,
+  registerOptimizers,
   resume,
   train,
   tune,
   use,
+  type LoadOptimizerOptions,
   type ResumeOptions,
   type TrainOptions,
   type TuneOptions,

@@ -11,6 +11,13 @@ import {
   type Task,
   type UnrolledProblem,
 } from './contracts';
+import {
+  buildOptimizer,
+  registerTrainable,
+  TrainableOptimizer,
+  trainableFromBytes,
+  type TrainableOptions,
+} from './deploy';
 import type { EngineLimits } from './engines';
 import {
   checkWith,
@@ -28,7 +35,17 @@ import {
   type RunResult,
   type RunSettings,
 } from './outer';
-import { checkFree, readRunConfig, resumeRun, RunDirectory, startRun, writeWhole } from './outer/run-directory';
+import {
+  checkFree,
+  isFolder,
+  optimizerOfRun,
+  readRunConfig,
+  readWhole,
+  resumeRun,
+  RunDirectory,
+  startRun,
+  writeWhole,
+} from './outer/run-directory';
 import { renderReport } from './report';
 import { adam } from '../meta-trainers';
 
@@ -293,4 +310,30 @@ export function use(...plugins: readonly Plugin[]): OuterloopContainer {
   const container = createContainer();
   for (const plugin of plugins) container.use(plugin);
   return container;
+}
+
+export interface LoadOptimizerOptions extends TrainableOptions {
+  /** With the plugin of an optimizer that is not built in: `use(plugin)`. */
+  readonly container?: OuterloopContainer;
+  /** Of a run: iteration of the checkpoint; by default the newest. */
+  readonly checkpoint?: number;
+}
+
+/**
+ * The optimizer that a run has meta-trained, for `model.compile`, `minimize` and `applyGradients` of TensorFlow.js.
+ * @param path a run folder, or a file that `outerloop export` wrote
+ * @throws WeightsError, RunDirectoryError
+ */
+export async function loadOptimizer(path: string, options: LoadOptimizerOptions = {}): Promise<TrainableOptimizer> {
+  const { container = createContainer(), checkpoint } = options;
+  if (isFolder(path)) {
+    const weights = await optimizerOfRun(path, container, checkpoint);
+    return new TrainableOptimizer(weights, await buildOptimizer(weights, path, container), options.seed);
+  }
+  return trainableFromBytes(readWhole(path), path, container, options);
+}
+
+/** Lets `tf.loadLayersModel` read models that were saved together with such an optimizer. */
+export function registerOptimizers(container: OuterloopContainer = createContainer()): void {
+  registerTrainable((weights) => buildOptimizer(weights, 'the optimizer of the saved model', container));
 }

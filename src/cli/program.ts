@@ -8,6 +8,7 @@ import { dataFetch, dataList, dataVerify } from './commands/data';
 import { demo, type DemoOptions } from './commands/demo';
 import { doctor } from './commands/doctor';
 import { evaluate, type EvaluateOptions } from './commands/evaluate';
+import { exportOptimizer, type ExportOptions } from './commands/export';
 import { list } from './commands/list';
 import { metaTest, type MetaTestOptions } from './commands/meta-test';
 import { report } from './commands/report';
@@ -137,6 +138,10 @@ function build(terminal: Terminal, run: (action: Action) => void): Command {
       run(() => judge(directory, options, terminal)),
     );
 
+  command('export <dir>', 'write the optimizer of a run to one file, for loadOptimizer in Node and in pages')
+    .option('--output <file>', 'the file (default: optimizer.safetensors)')
+    .option('--checkpoint <iteration>', 'the θ of this checkpoint instead of the newest')
+    .action((directory: string, options: ExportOptions) => run(() => exportOptimizer(directory, options, terminal)));
   command('report <dir>', 'write report.html again from the files of a run').action(
     (directory: string, options: CommonOptions) => run(() => report(directory, options, terminal)),
   );

@@ -135,6 +135,9 @@ export class StorageError extends OuterloopError {}
 /** A checkpoint that is damaged or belongs to another configuration, engine or machine. */
 export class CheckpointError extends UserError {}
 
+/** A file of optimizer weights that is damaged, or of another architecture or version than what reads it. */
+export class WeightsError extends UserError {}
+
 /** The outer loop cannot go on: no valid pair for several iterations, or θ is not finite. */
 export class DivergenceError extends OuterloopError {
   constructor(

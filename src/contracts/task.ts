@@ -52,6 +52,11 @@ export interface Optimizer<P extends TensorTree = TensorTree, S extends TensorTr
  */
 export interface LearnedOptimizer<Theta extends TensorTree = TensorTree> {
   readonly name: string;
+  /**
+   * Raised when the same θ comes to mean something else: another set, order or scale of features. Files of weights record it,
+   * and are refused under another. 1 if absent.
+   */
+  readonly featureVersion?: number;
   initTheta(random: KeyedRandom): Theta;
   optimizer(theta: Theta): Optimizer;
   /** θ in natural units: hyperparameters, schedules over t = 0 … horizon−1. Eager. */

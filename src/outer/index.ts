@@ -24,7 +24,7 @@ export {
   type LoopOptions,
   type LoopState,
 } from './loop';
-export { prepareRun, type PreparedRun } from './prepare';
+export { prepareOptimizer, prepareParts, prepareRun, type PreparedParts, type PreparedRun } from './prepare';
 export {
   CONFIDENCE,
   gradientErrors,
@@ -92,7 +92,7 @@ export {
   type NoMoments,
   type WindowMoments,
 } from './window-gradients';
-export { coordinateNames, describeTheta, initialTheta, thetaLayout } from './theta';
+export { coordinateNames, describeTheta, initialTheta, layoutOfOptimizer, thetaLayout } from './theta';
 export {
   metaTest,
   rateGrid,

@@ -147,6 +147,14 @@ export async function prepareParts(
 }
 
 /**
+ * An optimizer by itself, as it is built again from a file of weights.
+ * @throws ConfigurationError, UnknownNameError
+ */
+export function prepareOptimizer(config: NamedConfig, resolver: Resolver): Promise<LearnedOptimizer> {
+  return new Builder(resolver, {}).create('optimizer', config, 'optimizer');
+}
+
+/**
  * Builds everything that a configuration names; loads data (fetches what is not there), runs nothing.
  * @throws ConfigurationError, UnknownNameError (with the path that led there), DatasetError, CancelledError
  */

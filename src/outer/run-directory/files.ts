@@ -1,8 +1,8 @@
 /** Files that are whole or absent, whenever the process or the machine stops. */
-import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, openSync, readFileSync, statSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { sync as writeAtomically } from 'write-file-atomic';
-import { StorageError } from '../../contracts';
+import { StorageError, UserError } from '../../contracts';
 
 const FULL: Readonly<Record<string, string>> = {
   ENOSPC: 'the disk is full',
@@ -75,5 +75,19 @@ function syncFolder(path: string): void {
     if (process.platform !== 'win32') throw error;
   } finally {
     closeSync(folder);
+  }
+}
+
+export function isFolder(path: string): boolean {
+  return existsSync(path) && statSync(path).isDirectory();
+}
+
+/** The bytes of a file that the user named. @throws UserError if it cannot be read */
+export function readWhole(path: string): Uint8Array {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? String(error);
+    throw new UserError(`${path} cannot be read (${code}). Name a run folder or a file of weights.`, { cause: error });
   }
 }

@@ -1,6 +1,6 @@
 /** Runs on disk. Needs Node; the rest of src/outer does not. */
 export { chooseCheckpoint, listCheckpoints, readCheckpoint, type Checkpoint, type CheckpointFile } from './checkpoints';
-export { writeJson, writeWhole } from './files';
+export { isFolder, readWhole, writeJson, writeWhole } from './files';
 export { theseVersions, thisMachine, type Machine, type Versions } from './machine';
 export { readRunResult } from './read-result';
 export { readRecordedRun, type RecordedRun } from './recorded-run';
@@ -38,3 +38,4 @@ export {
   type MetaTestRunOptions,
   type TestedTask,
 } from './meta-test-run';
+export { optimizerOfRun, type OptimizerOfRun } from './optimizer-of-run';

@@ -1,0 +1,60 @@
+/** The optimizer that a run has meta-trained, with what its file says about how. */
+import { RunDirectoryError, type ConfigObject, type ThetaLayout } from '../../contracts';
+import { averagedTheta } from '../loop';
+import { prepareOptimizer } from '../prepare';
+import type { Resolver } from '../resolver';
+import { layoutOfOptimizer } from '../theta';
+import { version } from '../version';
+import { chooseCheckpoint } from './checkpoints';
+import { readRunConfig, readSummary } from './run-directory';
+import { recordedConfig } from './runs';
+
+export interface OptimizerOfRun {
+  readonly optimizer: { readonly name: string } & ConfigObject;
+  readonly featureVersion: number;
+  readonly layout: ThetaLayout;
+  readonly theta: Float32Array;
+  readonly record: ConfigObject;
+}
+
+/**
+ * @param checkpoint iteration of the checkpoint; by default the newest
+ * @throws RunDirectoryError for a run of something else, or one without a checkpoint
+ */
+export async function optimizerOfRun(path: string, resolver: Resolver, checkpoint?: number): Promise<OptimizerOfRun> {
+  const config = recordedConfig(path, readRunConfig(path), resolver);
+  const { optimizer, task, data, horizon, objective, estimator, outerOptimizer, seed, preset } = config;
+  if (optimizer === undefined) {
+    throw new RunDirectoryError(
+      `${path} trains the problem "${String(config.problem?.name)}": expected a run of a task and an optimizer.`,
+    );
+  }
+  const chosen = chooseCheckpoint(path, checkpoint);
+  if (chosen === undefined) throw new RunDirectoryError(`${path} has no checkpoint yet, so there is no θ to export.`);
+  const built = await prepareOptimizer(optimizer, resolver);
+  const theta = averagedTheta(chosen.state, config.thetaAverage);
+  const layout = layoutOfOptimizer(built);
+  if (layout.size !== theta.length) {
+    throw new RunDirectoryError(
+      `the θ of ${path} has ${String(theta.length)} numbers, and its optimizer "${optimizer.name}" has ${String(layout.size)} ` +
+        'in this version. Export it with the version that it was trained with.',
+    );
+  }
+  const known = { preset, seed, task, data, horizon, objective, estimator, outerOptimizer };
+  const summary = readSummary(path) as unknown as ConfigObject | undefined;
+  return {
+    optimizer,
+    featureVersion: built.featureVersion ?? 1,
+    layout,
+    theta: Float32Array.from(theta),
+    record: JSON.parse(
+      JSON.stringify({
+        outerloop: version,
+        iterations: chosen.state.iteration,
+        innerSteps: chosen.state.innerSteps,
+        ...known,
+        ...(summary === undefined ? {} : { before: summary.before, after: summary.after }),
+      }),
+    ) as ConfigObject,
+  };
+}
