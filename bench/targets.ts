@@ -52,6 +52,7 @@ const WINDOW_TARGETS: readonly WindowTarget[] = [
   { case: 'lorenz-window', variant: '', particles: 4000, window: 100, jax: 15 },
   { case: 'influence', variant: 'dense', particles: 1000, window: 1, jax: 8 },
   { case: 'influence', variant: 'banded', particles: 1000, window: 1, jax: 8 },
+  { case: 'conv-window', variant: '32-32-32-32', particles: 10, window: 10, jax: 2 },
 ];
 
 function windowVerdict(target: WindowTarget, timings: readonly WindowTiming[]): Verdict {

@@ -5,6 +5,7 @@ import { inverseTime, sgd } from '../../learned-optimizers';
 import { meta, type StepResult, type TensorTree, type UnrolledProblem } from '../../src/contracts';
 import { unroll } from '../../src/outer';
 import { influenceBalancing, lorenz, mlp } from '../../tasks';
+import { convFlops, convolutional } from './conv';
 import { GRADIENT_CASES } from './gradient';
 import { HIDDEN, largeLopt, OWN_FEATURES, smallLopt } from './lopt';
 
@@ -204,6 +205,18 @@ export const WINDOW_CASES: readonly BenchCase[] = [
     flopsPerStep: 4 * 23 + 3,
     problem: () => Promise.resolve(influenceBalancing()),
     jax: { program: 'influence', options: { particles: 1000, dense: false } },
+  },
+  {
+    name: 'conv-window',
+    variant: '32-32-32-32',
+    particles: 10,
+    window: 10,
+    windows: 1,
+    sigma: 0.1,
+    flopsPerStep: convFlops(),
+    problem: convolutional,
+    check: { particles: 2, steps: 1, tolerance: 1e-5 },
+    jax: { program: 'conv', options: { particles: 10, window: 10 } },
   },
 ];
 

@@ -5,7 +5,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { mnist } from '../../datasets';
 import { tableDataset } from '../../datasets/table-dataset';
-import type { Batch, Dataset, DataSplit, TensorTree, UnrolledProblem } from '../../src/contracts';
+import type { Batch, Dataset, DataSplit, Split, TensorTree, UnrolledProblem } from '../../src/contracts';
 import { EagerRandom, seedKey } from '../../src/random';
 import { crossEntropy } from '../../tasks/classification';
 
@@ -127,11 +127,14 @@ export function perParameterMlp({ widths, data, batchSize = 128, horizon = 1000 
   };
 }
 
-/** 8 × 8 grey images in the number and split of Fashion-MNIST's, of noise: only the shape matters to the time. */
-export async function noiseImages(): Promise<Dataset> {
-  const rows = { train: 48000, validation: 12000, test: 10000 } as const;
+/** Images of noise, 8 × 8 grey ones in the number and split of Fashion-MNIST's: only the shape matters to the time. */
+export async function noiseImages(
+  inputShape: readonly number[] = [64],
+  rows: Readonly<Record<Split, number>> = { train: 48000, validation: 12000, test: 10000 },
+): Promise<Dataset> {
+  const size = inputShape.reduce((a, b) => a * b, 1);
   const random = new EagerRandom(seedKey(0));
-  const splitOf = async (split: keyof typeof rows, stream: number): Promise<DataSplit> => {
+  const splitOf = async (split: Split, stream: number): Promise<DataSplit> => {
     const draw = async (offset: number, shape: number[], high: number): Promise<Uint8Array> => {
       const drawn = random.foldIn(2 * stream + offset).integer(shape, 0, high);
       const values = Uint8Array.from(await drawn.data());
@@ -144,10 +147,10 @@ export async function noiseImages(): Promise<Dataset> {
       xs: {
         table: {
           name: `noise/${split}/xs`,
-          values: await draw(0, [count, 64], 256),
+          values: await draw(0, [count, size], 256),
           dtype: 'uint8',
           rows: count,
-          rowShape: [64],
+          rowShape: [...inputShape],
         },
         decode: { scale: 1 / 255, offset: 0 },
       },
@@ -167,7 +170,7 @@ export async function noiseImages(): Promise<Dataset> {
     validation: await splitOf('validation', 1),
     test: await splitOf('test', 2),
   };
-  return tableDataset({ name: 'noise', inputShape: [64], classes: 10, splits });
+  return tableDataset({ name: 'noise', inputShape, classes: 10, splits });
 }
 
 /** The published inner MLP, on images of its size. */

@@ -9,6 +9,7 @@ import sys
 
 import jax
 
+from programs.conv import Conv
 from programs.influence import Influence
 from programs.lopt import Lopt
 from programs.lorenz import Lorenz, LorenzOuter
@@ -20,6 +21,7 @@ PROGRAMS = {
     'lopt': Lopt,
     'lorenz': Lorenz,
     'influence': Influence,
+    'conv': Conv,
     'lorenz-outer': LorenzOuter,
     'mnist-tbptt': MnistTbptt,
     'lopt-tbptt': LoptTbptt,
