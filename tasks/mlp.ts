@@ -74,7 +74,10 @@ export function mlp<D extends MaybeLoading>(options: MlpOptions<D>): TaskOn<D> {
 export function logisticRegression<D extends MaybeLoading>(
   options: Omit<MlpOptions<D>, 'hidden' | 'activation'>,
 ): TaskOn<D> {
-  return mlp({ ...options, hidden: [] });
+  return withData(options.data, (data) => ({
+    ...mlp({ ...options, data, hidden: [] }),
+    name: 'logistic-regression',
+  }));
 }
 
 export function registerMlp({ task }: Registrar): void {

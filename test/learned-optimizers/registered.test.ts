@@ -1,4 +1,6 @@
 /** Optimizers by name: every registered one is made from a configuration, with any of its numbers learned or scheduled. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { createContainer } from '../../src/container';
 import type { ConfigObject, ConfigValue } from '../../src/contracts';
@@ -50,7 +52,30 @@ test('the hand-designed ones have their names', () => {
   expect(names).toEqual(expect.arrayContaining(HAND_DESIGNED));
 });
 
+/** First columns of the table rows of a page: `name`, and what it says of options. */
+const documented = new Map(
+  readFileSync(join(__dirname, '../../docs/optimizers.md'), 'utf8')
+    .split('\n')
+    .filter((line) => line.startsWith('| `'))
+    .map((line) => line.split('|').map((cell) => cell.trim()))
+    .filter((cells) => cells.length === 6)
+    .map(([, name, , , options]) => [name.replaceAll('`', ''), options]),
+);
+
+test('docs/optimizers.md has those around optimizers too', () => {
+  for (const name of ['clip-gradients', 'weight-decay', 'graft', 'accumulate-gradients']) {
+    expect([name, names.includes(name), documented.has(name)]).toEqual([name, true, true]);
+  }
+});
+
 describe.each(HAND_DESIGNED)('%s', (name) => {
+  test('has its defaults in docs/optimizers.md', () => {
+    const stated = [...documented.get(name)!.matchAll(/`(\w+)` ([\w.-]+)/g)].map(([, key, value]) => [key, value]);
+    const expected = Object.entries(defaultsOf(name)).map(([key, value]) => [key, value]);
+    const number = (value: unknown): unknown => (value === 'false' ? false : Number(value));
+    expect(stated.map(([key, value]) => [key, number(value)])).toEqual(expected);
+  });
+
   test('is described, and runs with its defaults', async () => {
     expect(container.registration('optimizer', name).description).not.toBe('');
     const { losses } = runProblem(await problemOf(name), { steps: 10 });

@@ -173,5 +173,7 @@ test('a data set without class labels is refused', () => {
 });
 
 test('logistic regression has one layer', () => {
-  expect(logisticRegression({ data }).init(new EagerRandom(seedKey(0)))).toHaveLength(1);
+  const task = logisticRegression({ data });
+  expect(task.name).toBe('logistic-regression');
+  expect(task.init(new EagerRandom(seedKey(0)))).toHaveLength(1);
 });
