@@ -1,5 +1,6 @@
-// The end of a run: which engines and data sets it did not test, and the count on a line of its own. OUTERLOOP_REQUIRE (names, separated
+// The end of a run: which engines, data sets and browser it did not test, and the count on a line of its own. OUTERLOOP_REQUIRE (names, separated
 // by commas) turns one that is missing, or that there is no such of, into a failed run.
+const { BROWSER, browserPath } = require('./support/browser');
 const { FETCHED_SETS } = require('./support/optional-data');
 const { OPTIONAL_ENGINES, required, skippedEngines } = require('./support/optional-engines');
 
@@ -8,13 +9,16 @@ const BUILT_IN = ['reference', 'tfjs:cpu', 'tfjs:wasm'];
 module.exports = class {
   constructor() {
     const missing = Object.keys(OPTIONAL_ENGINES).filter((name) => !OPTIONAL_ENGINES[name]());
-    const known = [...BUILT_IN, ...Object.keys(OPTIONAL_ENGINES), ...FETCHED_SETS];
+    this.noBrowser = browserPath() === undefined;
+    if (this.noBrowser) missing.push(BROWSER);
+    const known = [...BUILT_IN, BROWSER, ...Object.keys(OPTIONAL_ENGINES), ...FETCHED_SETS];
     this.skipped = skippedEngines();
     this.failed = required().filter((name) => missing.includes(name) || !known.includes(name));
   }
 
   onRunComplete(_contexts, results) {
     if (this.skipped.length > 0) console.log(`\nengines not tested here: ${this.skipped.join(', ')}`);
+    if (this.noBrowser) console.log('\nbrowser pages not tested here: there is no chromium (CHROME_BIN names one)');
     // Tests run in other processes: what could not be fetched is told by the names of skipped tests.
     for (const { testResults } of results.testResults) {
       for (const { status, title } of testResults) {
@@ -30,7 +34,7 @@ module.exports = class {
 
   getLastError() {
     return this.failed.length > 0
-      ? new Error(`required engines or data sets are missing: ${this.failed.join(', ')}`)
+      ? new Error(`required engines, data sets or a browser are missing: ${this.failed.join(', ')}`)
       : undefined;
   }
 };

@@ -1,6 +1,8 @@
 /** From a file of weights to an optimizer that trains variables of TensorFlow.js. */
 import { UnknownNameError, WeightsError, type LearnedOptimizer } from '../contracts';
-import { layoutOfOptimizer, prepareOptimizer, type Resolver } from '../outer';
+import { prepareOptimizer } from '../outer/prepare';
+import type { Resolver } from '../outer/resolver';
+import { layoutOfOptimizer } from '../outer/theta';
 import { TrainableOptimizer } from './tf-optimizer';
 import { decodeWeights, type OptimizerWeights } from './weights-file';
 

@@ -1,0 +1,2 @@
+export const BROWSER: 'browser';
+export function browserPath(): string | undefined;
