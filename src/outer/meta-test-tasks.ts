@@ -150,7 +150,7 @@ const SHORT: Readonly<Record<string, { readonly name: string } & ConfigObject>> 
   momentum: { name: 'sgd', momentum: 0.9 },
   nesterov: { name: 'sgd', momentum: 0.9, nesterov: true },
 };
-export const DEFAULT_BASE_LINES = 'adam,momentum,sgd';
+export const DEFAULT_BASE_LINES = 'adam,nadamw,rmsprop,lion,momentum,sgd';
 
 /** The least and the largest rate of the first grid, where it is not the usual one. */
 const RANGES: Readonly<Record<string, readonly [number, number]>> = { sgd: [1e-3, 10] };

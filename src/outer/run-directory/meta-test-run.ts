@@ -31,7 +31,7 @@ export interface MetaTestRunOptions {
   readonly resolver: Resolver;
   /** Names with commas between (see `metaTestTasks`), or the list of a file. */
   readonly tasks: string | readonly ConfigValue[];
-  /** Names of optimizers with commas between; by default Adam, momentum and SGD. */
+  /** Names of optimizers with commas between; by default `DEFAULT_BASE_LINES`. */
   readonly baselines?: string;
   /** Learning rates of the first grid; 15 by default. */
   readonly rates?: number;
