@@ -2,7 +2,7 @@
 import type { Differentiation } from '../../src/contracts';
 import type { GraphEngine } from '../../src/engines';
 import { traceProblem } from '../../src/graph/trace';
-import { allOptimizersProblem } from './all-optimizers';
+import { ALL_OPTIMIZERS, allOptimizersProblem } from './all-optimizers';
 import { ENGINES, type EngineUnderTest } from './engine-table';
 import { initialTheta } from './run-problem';
 
@@ -11,8 +11,12 @@ const REVERSE: Differentiation = { mode: 'reverse', steps: STEPS, windowLoss: 'm
 const COMPILING = 300_000;
 const PARTICLES = Int32Array.of(0, 1);
 
-export function engineRunsOptimizers(mode: 'forward' | 'reverse', engines: readonly EngineUnderTest[]): void {
-  const problem = allOptimizersProblem();
+export function engineRunsOptimizers(
+  mode: 'forward' | 'reverse',
+  engines: readonly EngineUnderTest[],
+  optimizers = ALL_OPTIMIZERS,
+): void {
+  const problem = allOptimizersProblem(optimizers);
   const traced = traceProblem(problem, mode === 'reverse' ? { for: 'differentiate' } : {});
   const theta = Float64Array.from(initialTheta(problem).flat());
   const { leaves, size } = traced.theta;
