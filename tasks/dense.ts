@@ -6,6 +6,13 @@ const softplus = (x: tf.Tensor): tf.Tensor =>
   // max(x, 0) + ln(1 + e^−|x|): no exponential that overflows.
   tf.add(tf.maximum(x, 0), tf.log1p(tf.exp(tf.neg(tf.abs(x)))));
 
+/** Φ by tanh (Hendrycks, Gimpel 2016, §2), which is what `gelu` is in JAX, and so in published code. */
+function geluTanh(x: tf.Tensor): tf.Tensor {
+  const cubic = tf.mul(tf.mul(tf.mul(x, x), x), 0.044715);
+  const inner = tf.mul(tf.add(x, cubic), Math.sqrt(2 / Math.PI));
+  return tf.mul(tf.mul(x, 0.5), tf.add(tf.tanh(inner), 1));
+}
+
 /**
  * Activations by name. GELU is the exact one, x·Φ(x) (Hendrycks, Gimpel 2016); silu, also called swish, is x·sigmoid(x)
  * (Ramachandran et al. 2017); elu has α = 1 (Clevert et al. 2016); leaky-relu has slope 0.01 below 0 (Maas et al. 2013).
@@ -15,6 +22,7 @@ export const ACTIVATIONS = {
   tanh: (x: tf.Tensor) => tf.tanh(x),
   sigmoid: (x: tf.Tensor) => tf.sigmoid(x),
   gelu: (x: tf.Tensor) => tf.mul(tf.mul(x, 0.5), tf.add(tf.erf(tf.mul(x, Math.SQRT1_2)), 1)),
+  'gelu-tanh': geluTanh,
   silu: (x: tf.Tensor) => tf.mul(x, tf.sigmoid(x)),
   swish: (x: tf.Tensor) => tf.mul(x, tf.sigmoid(x)),
   softplus,

@@ -11,7 +11,7 @@ import {
   graft,
   inverseTime,
   lamb,
-  learnableSgd,
+  learnableSgdm,
   sgd,
   withWeightDecay,
 } from '../../learned-optimizers';
@@ -153,10 +153,10 @@ const rows: readonly Row[] = [
       ),
   },
   {
-    name: 'clip-gradients(accumulate-gradients(learnable-sgd))',
+    name: 'clip-gradients(accumulate-gradients(learnable-sgdm))',
     optimizer: clipGradients({
       maxValue: 0.7,
-      optimizer: accumulateGradients({ batches: 3, optimizer: learnableSgd({ learningRate: 0.1, momentum: 0.5 }) }),
+      optimizer: accumulateGradients({ batches: 3, optimizer: learnableSgdm({ learningRate: 0.1, momentum: 0.5 }) }),
     }),
     expected: () =>
       clipped({ value: f(0.7) }, accumulated(3, whole(recurrences.heavyBall(Math.exp(f(Math.log(0.1))), 0.5, false)))),
@@ -240,7 +240,7 @@ test('θ of two optimizers stands under their names', () => {
   const optimizer = clipGradients({
     maxNorm: meta.log(2),
     optimizer: graft({
-      direction: learnableSgd(),
+      direction: learnableSgdm(),
       magnitude: sgd({ learningRate: cosine({ initial: meta.log(0.1) }) }),
     }),
   });
@@ -251,7 +251,7 @@ test('θ of two optimizers stands under their names', () => {
     'optimizer.direction.momentum',
     'optimizer.magnitude.learningRate.initial',
   ]);
-  expect(optimizer.name).toBe('clip-gradients(graft(learnable-sgd, sgd))');
+  expect(optimizer.name).toBe('clip-gradients(graft(learnable-sgdm, sgd))');
 });
 
 test('schedules within accumulated gradients are described at the steps of their updates', () => {

@@ -2,7 +2,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { smallLopt, largeLopt } from '../../bench/cases/lopt';
 import { arrayDataset } from '../../datasets';
-import { adam, cosine, inverseTime, learnableSgd, sgd } from '../../learned-optimizers';
+import { adam, cosine, inverseTime, learnableSgdm, sgd } from '../../learned-optimizers';
 import { createContainer } from '../../src/container';
 import { meta, type UnrolledProblem } from '../../src/contracts';
 import type { TracedProblem } from '../../src/graph/program';
@@ -57,12 +57,12 @@ export const SMALL_PROBLEMS: readonly ProblemCase[] = [
   { name: 'influence-balancing', problem: () => Promise.resolve(influenceBalancing()) },
   { name: 'lorenz', problem: () => Promise.resolve(lorenz()) },
   {
-    name: 'quadratic task, learnable SGD',
+    name: 'quadratic task, learnable momentum',
     problem: () =>
       Promise.resolve(
         unroll({
           task: quadraticTask({ size: 5 }),
-          optimizer: learnableSgd(),
+          optimizer: learnableSgdm(),
           objective: { metric: 'loss', split: 'train', over: 'sum' },
           horizon: 50,
         }),

@@ -35,7 +35,17 @@ const sequential = (...layers: tf.layers.Layer[]) => tf.sequential({ layers });
 
 const text = textDataset({ text: 'a cad bade a bad cab, a dab, a bed. '.repeat(4), length: 4 });
 
-const activations: MlpActivation[] = ['tanh', 'gelu', 'sigmoid', 'relu', 'silu', 'softplus', 'elu', 'leaky-relu'];
+const activations: MlpActivation[] = [
+  'tanh',
+  'gelu',
+  'gelu-tanh',
+  'sigmoid',
+  'relu',
+  'silu',
+  'softplus',
+  'elu',
+  'leaky-relu',
+];
 const rows: readonly { name: string; make: () => Task }[] = [
   { name: 'quadratic', make: () => quadraticTask({ size: 3, condition: 5 }) },
   { name: 'mlp without hidden layers', make: () => mlp({ data: flat, hidden: [] }) },

@@ -30,6 +30,12 @@ const ACTIVATIONS: Record<MlpActivation, (x: number) => [number, number]> = {
   tanh: (x) => [Math.tanh(x), 1 - Math.tanh(x) ** 2],
   sigmoid: (x) => [logistic(x), logistic(x) * (1 - logistic(x))],
   gelu: (x) => [x * normalCdf(x), normalCdf(x) + x * density(x)],
+  // Hendrycks, Gimpel 2016: ½x(1 + tanh u), u = √(2/π)·(x + 0.044715x³).
+  'gelu-tanh': (x) => {
+    const tanh = Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3));
+    const slope = Math.sqrt(2 / Math.PI) * (1 + 3 * 0.044715 * x * x);
+    return [0.5 * x * (1 + tanh), 0.5 * (1 + tanh) + 0.5 * x * (1 - tanh * tanh) * slope];
+  },
   silu: (x) => [x * logistic(x), logistic(x) + x * logistic(x) * (1 - logistic(x))],
   swish: (x) => [x * logistic(x), logistic(x) * (1 + x * (1 - logistic(x)))],
   softplus: (x) => [Math.log(1 + Math.exp(x)), logistic(x)],
@@ -98,7 +104,7 @@ test.each(Object.keys(ACTIVATIONS) as MlpActivation[])('%s', (activation) => {
     (given) => layers.map((_, l) => ({ bias: given[`bias${l}`], kernel: given[`kernel${l}`] })),
   );
   // Float64 both; GELU's 1/√2 and 2/√π and the slope 0.01 are float32 constants in the graph (2⁻²⁵ relative each).
-  const tolerance = activation === 'gelu' || activation === 'leaky-relu' ? 2 ** -22 : 1e-12;
+  const tolerance = activation.startsWith('gelu') || activation === 'leaky-relu' ? 2 ** -22 : 1e-12;
   expect(Math.abs(loss - expected.loss)).toBeLessThan(tolerance);
   layers.forEach((_, l) => {
     expected.gradient[l].kernel.forEach((g, i) =>

@@ -1,0 +1,239 @@
+import * as tf from '@tensorflow/tfjs';
+import { z } from 'zod';
+import { treeFlatten, treeMap2, type LearnedOptimizer, type Registrar, type TensorTree } from '../src/contracts';
+import { architectureOptions, checkArchitecture } from './architecture-options';
+import {
+  column,
+  denseNetwork,
+  denseTheta,
+  everyRow,
+  mapTrees,
+  moved,
+  normalised,
+  stepped,
+  tanhTime,
+  TIME_SCALES,
+  zeroTrees,
+  type Dense,
+} from './features';
+
+const options = z
+  .strictObject({
+    /** Widths of the hidden layers. */
+    hidden: architectureOptions.widths.default([4, 4]),
+    /** Of θ₀; one a momentum. */
+    momentumDecays: architectureOptions.decays.default([0.9, 0.99, 0.999]),
+    /** Of θ₀; the second moment, of which there is one. */
+    rmsDecay: architectureOptions.decay.default(0.999),
+    /** Of θ₀; as many as momenta. */
+    adafactorDecays: architectureOptions.decays.default([0.9, 0.99, 0.999]),
+    /** Multiplies every step. */
+    stepMultiplier: architectureOptions.positive.default(0.001),
+    /** Multiplies the magnitude, in the exponent. */
+    magnitudeMultiplier: architectureOptions.positive.default(0.001),
+    /** Of θ₀'s last layer: smaller, and meta-training starts from smaller steps. */
+    outputScale: architectureOptions.positive.default(1),
+  })
+  .refine(({ momentumDecays, adafactorDecays }) => momentumDecays.length === adafactorDecays.length, {
+    path: ['adafactorDecays'],
+    error: 'as many decays as momentumDecays',
+  });
+export type AdafacMlpOptions = z.input<typeof options>;
+
+interface Theta extends Record<string, TensorTree> {
+  adafactorDecays: tf.Tensor;
+  layers: Dense[];
+  momentumDecays: tf.Tensor;
+  rmsDecays: tf.Tensor;
+}
+
+/** Means of squared gradients along the two largest axes, which are kept with extent 1; of a vector or scalar, all of them. */
+type Statistics = { row: tf.Tensor; column: tf.Tensor } | { full: tf.Tensor };
+
+interface State extends Record<string, TensorTree> {
+  /** By decay, then by tensor. */
+  factored: Statistics[][];
+  momenta: TensorTree[];
+  squares: TensorTree;
+}
+
+/** Added to g² before it is averaged. */
+const SQUARE = 1e-30;
+
+/** The two largest axes, the largest last; of equal ones the later counts as larger. None below two axes. */
+function factoredAxes(shape: readonly number[]): readonly [number, number] | undefined {
+  if (shape.length < 2) return undefined;
+  const order = shape.map((_, axis) => axis).sort((a, b) => shape[a] - shape[b] || a - b);
+  return [order[order.length - 2], order[order.length - 1]];
+}
+
+function without(shape: readonly number[], axis: number): number[] {
+  return shape.map((extent, i) => (i === axis ? 1 : extent));
+}
+
+function emptyStatistics(p: tf.Tensor): Statistics {
+  const axes = factoredAxes(p.shape);
+  if (axes === undefined) return { full: tf.zerosLike(p) };
+  return { row: tf.zeros(without(p.shape, axes[1])), column: tf.zeros(without(p.shape, axes[0])) };
+}
+
+/** 1/√max(x, 1e-9) */
+function boundedRsqrt(x: tf.Tensor): tf.Tensor {
+  return tf.rsqrt(tf.maximum(x, 1e-9));
+}
+
+/** What g² is divided by the root of, as factors that broadcast over the tensor. */
+function scalesOf(row: tf.Tensor, col: tf.Tensor, axis: number): readonly [tf.Tensor, tf.Tensor] {
+  const mean = tf.mean(row, axis, true);
+  return [boundedRsqrt(tf.div(row, tf.add(mean, 1e-9))), boundedRsqrt(col)];
+}
+
+/** 1 − d for each decay d = 1 − (1 − d₀)·exp(10·offset); `bounded` keeps d in [0, 1]. */
+function rests(initial: readonly number[], offsets: tf.Tensor, bounded: boolean): tf.Tensor[] {
+  return initial.map((decay, k) => {
+    const offset = tf.reshape(tf.slice(offsets, [k], [1]), []);
+    const rest = tf.mul(tf.exp(tf.mul(offset, 10)), 1 - decay);
+    return bounded ? tf.minimum(rest, 1) : rest;
+  });
+}
+
+/** The accumulator after one more x. */
+function averaged(before: tf.Tensor, x: tf.Tensor, rest: tf.Tensor): tf.Tensor {
+  return moved(before, x, tf.sub(1, rest), rest);
+}
+
+function averagedStatistics(before: Statistics, g: tf.Tensor, rest: tf.Tensor): Statistics {
+  const squared = tf.add(tf.square(g), SQUARE);
+  const axes = factoredAxes(g.shape);
+  if (axes === undefined || 'full' in before) {
+    return { full: averaged((before as { full: tf.Tensor }).full, squared, rest) };
+  }
+  return {
+    row: averaged(before.row, tf.mean(squared, axes[1], true), rest),
+    column: averaged(before.column, tf.mean(squared, axes[0], true), rest),
+  };
+}
+
+/** Adafactor's features of one tensor and one decay: what the gradient becomes, statistics, their roots, the momentum. */
+interface Factored {
+  readonly gradient: tf.Tensor;
+  readonly row: tf.Tensor;
+  readonly column: tf.Tensor;
+  readonly momentum: tf.Tensor;
+}
+
+function factoredFeatures(statistics: Statistics, g: tf.Tensor, m: tf.Tensor): Factored {
+  const axes = factoredAxes(g.shape);
+  if (axes === undefined || 'full' in statistics) {
+    const { full } = statistics as { full: tf.Tensor };
+    return {
+      gradient: tf.mul(g, boundedRsqrt(tf.add(full, 1e-9))),
+      row: full,
+      column: full,
+      momentum: tf.mul(m, tf.rsqrt(tf.add(full, 1e-6))),
+    };
+  }
+  const [rowScale, columnScale] = scalesOf(statistics.row, statistics.column, axes[0]);
+  const scaled = (x: tf.Tensor): tf.Tensor => tf.mul(tf.mul(x, rowScale), columnScale);
+  return { gradient: scaled(g), row: statistics.row, column: statistics.column, momentum: scaled(m) };
+}
+
+/** Divided by its root mean square, then spread over the tensor: repeating numbers does not change their mean square. */
+function spread(x: tf.Tensor, shape: readonly number[]): tf.Tensor {
+  return column(tf.broadcastTo(normalised(x), [...shape]));
+}
+
+/**
+ * A small network that sees one parameter at a time, with Adafactor's statistics among its features (Metz et al. 2022,
+ * "Practical tradeoffs between memory, compute, and performance in learned optimizers"; Adafactor: Shazeer, Stern 2018).
+ *
+ * Features of a parameter, 39, by decays k = 1, 2, 3:
+ *  1      the gradient g
+ *  2      the parameter p
+ *  3–5    momenta m_k = d·m_k + (1 − d)·g
+ *  6      the second moment v = d·v + (1 − d)·g²
+ *  7–9    m_k/√(v + 1e-6)
+ *  10     1/√(v + 1e-6)
+ *  11–13  g·ρ_k·γ_k, with ρ = 1/√max(r/(mean r + 1e-9), 1e-9) and γ = 1/√max(c, 1e-9)
+ *  14–16  r_k: the moving mean of g² + 1e-30 over the largest axis (its mean above is over the second largest)
+ *  17–19  c_k: the same over the second largest axis
+ *  20–22  1/√(r_k + 1e-8)
+ *  23–25  1/√(c_k + 1e-8)
+ *  26–28  m_k·ρ_k·γ_k
+ *  29–39  tanh(t/τ − 1), τ = 1, 3, 10 … 1e5
+ * 1 to 28 are divided by √(mean square over the tensor + 1e-5). Vectors and scalars have no axes to average over: r = c =
+ * the moving mean u of g² + 1e-30, 11–13 are g/√max(u + 1e-9, 1e-9), 26–28 are m/√(u + 1e-6).
+ * Through 39 → 4 → 4 → 2 with ReLU to a direction and a magnitude: p −= 0.001·direction·exp(0.001·magnitude).
+ *
+ * θ, 197 numbers: `layers.i.kernel` [in, out], normal with variance 1/in, `layers.i.bias` [out], zero (190 of them), and
+ * offsets of the decays, zero, `momentumDecays` [3], `rmsDecays` [1], `adafactorDecays` [3]: d = 1 − (1 − d₀)·exp(10·offset);
+ * those of second moments stay in [0, 1].
+ * @throws ConfigurationError for an option out of range
+ */
+export function adafacMlp(given: AdafacMlpOptions = {}): LearnedOptimizer {
+  const { hidden, momentumDecays, rmsDecay, adafactorDecays, ...scales } = checkArchitecture(options, given);
+  const count = momentumDecays.length;
+  const inputs = 4 + 8 * count + TIME_SCALES.length;
+  return {
+    name: 'adafac-mlp',
+    initTheta: (random) => ({
+      adafactorDecays: tf.zeros([count]),
+      layers: denseTheta([inputs, ...hidden, 2], random, scales.outputScale),
+      momentumDecays: tf.zeros([count]),
+      rmsDecays: tf.zeros([1]),
+    }),
+    optimizer: (given) => {
+      const theta = given as Theta;
+      return {
+        init: (params): State => ({
+          factored: adafactorDecays.map(() => treeFlatten<tf.Tensor>(params).map(emptyStatistics)),
+          momenta: zeroTrees(params, count),
+          squares: zeroTrees(params, 1)[0],
+        }),
+        update: ({ params, gradients, state, t }) => {
+          const before = state as State;
+          const momenta = rests(momentumDecays, theta.momentumDecays, false).map(
+            (rest, k) =>
+              treeMap2(before.momenta[k], gradients, (m: tf.Tensor, g: tf.Tensor) =>
+                averaged(m, g, rest),
+              ) as TensorTree,
+          );
+          const [rest] = rests([rmsDecay], theta.rmsDecays, true);
+          const squares = treeMap2(before.squares, gradients, (v: tf.Tensor, g: tf.Tensor) =>
+            averaged(v, tf.square(g), rest),
+          ) as TensorTree;
+          const leaves = treeFlatten<tf.Tensor>(gradients);
+          const factored = rests(adafactorDecays, theta.adafactorDecays, true).map((rest, k) =>
+            leaves.map((g, i) => averagedStatistics(before.factored[k][i], g, rest)),
+          );
+          const time = tanhTime(t);
+          const next = mapTrees([params, gradients, squares, ...momenta], ([p, g, v, ...ms], i) => {
+            const root = tf.rsqrt(tf.add(v, 1e-6));
+            const parts = ms.map((m, k) => factoredFeatures(factored[k][i], g, m));
+            const rsqrt = (x: tf.Tensor): tf.Tensor => tf.rsqrt(tf.add(x, 1e-8));
+            const features = [
+              ...[g, p, ...ms, v, ...ms.map((m) => tf.mul(m, root)), root],
+              ...parts.map(({ gradient }) => gradient),
+              ...parts.map(({ row }) => row),
+              ...parts.map(({ column: col }) => col),
+              ...parts.map(({ row }) => rsqrt(row)),
+              ...parts.map(({ column: col }) => rsqrt(col)),
+              ...parts.map(({ momentum }) => momentum),
+            ].map((x) => spread(x, p.shape));
+            const out = denseNetwork(theta.layers, tf.concat([...features, everyRow(time, p.size)], 1));
+            return stepped(p, out, scales.stepMultiplier, scales.magnitudeMultiplier);
+          });
+          return { params: next, state: { factored, momenta, squares } };
+        },
+      };
+    },
+  };
+}
+
+export function registerAdafacMlp({ optimizer }: Registrar): void {
+  optimizer('adafac-mlp', {
+    description: "learned: a network of 197 weights that sees each parameter with Adafactor's statistics",
+    options,
+    create: adafacMlp,
+  });
+}

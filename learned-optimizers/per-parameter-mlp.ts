@@ -1,0 +1,82 @@
+import * as tf from '@tensorflow/tfjs';
+import { z } from 'zod';
+import type { LearnedOptimizer, Registrar, TensorTree } from '../src/contracts';
+import {
+  column,
+  denseNetwork,
+  denseTheta,
+  everyRow,
+  mapTrees,
+  movedTrees,
+  normalised,
+  stepped,
+  tanhTime,
+  TIME_SCALES,
+  zeroTrees,
+  type Dense,
+} from './features';
+import { architectureOptions, checkArchitecture } from './architecture-options';
+
+const options = z.strictObject({
+  /** Widths of the hidden layers. */
+  hidden: architectureOptions.widths.default([32, 32]),
+  /** One a momentum. */
+  decays: architectureOptions.decays.default([0.1, 0.5, 0.9, 0.99, 0.999, 0.9999]),
+  /** τ of the time features. */
+  timeScales: architectureOptions.scales.default([...TIME_SCALES]),
+  /** Multiplies every step. */
+  stepMultiplier: architectureOptions.positive.default(0.001),
+  /** Multiplies the magnitude, in the exponent. */
+  magnitudeMultiplier: architectureOptions.positive.default(0.001),
+  /** Of θ₀'s last layer: smaller, and meta-training starts from smaller steps. */
+  outputScale: architectureOptions.positive.default(1),
+});
+export type PerParameterMlpOptions = z.input<typeof options>;
+
+interface Theta extends Record<string, TensorTree> {
+  layers: Dense[];
+}
+
+/**
+ * A small network that sees one parameter at a time, with the same weights for all (Metz et al. 2019, "Understanding and
+ * correcting pathologies in the training of learned optimizers", in the setting of Li et al. 2023, §5.2).
+ *
+ * Features of a parameter, 19: gradient, parameter, and momenta m = d·m + (1 − d)·g with d = 0.1, 0.5, 0.9, 0.99, 0.999,
+ * 0.9999, each divided by √(mean square over its tensor + 1e-5); then tanh(t/τ − 1) with τ = 1, 3, 10 … 1e5. Through
+ * 19 → 32 → 32 → 2 with ReLU to a direction and a magnitude: p −= 0.001·direction·exp(0.001·magnitude).
+ *
+ * θ, 1762 numbers: `layers.i.kernel` [in, out], normal with variance 1/in, and `layers.i.bias` [out], zero.
+ * @throws ConfigurationError for an option out of range
+ */
+export function perParameterMlp(given: PerParameterMlpOptions = {}): LearnedOptimizer {
+  const { hidden, decays, timeScales, stepMultiplier, magnitudeMultiplier, outputScale } = checkArchitecture(
+    options,
+    given,
+  );
+  const inputs = 2 + decays.length + timeScales.length;
+  return {
+    name: 'per-parameter-mlp',
+    initTheta: (random) => ({ layers: denseTheta([inputs, ...hidden, 2], random, outputScale) }),
+    optimizer: (theta) => ({
+      init: (params) => ({ momenta: zeroTrees(params, decays.length) }),
+      update: ({ params, gradients, state, t }) => {
+        const momenta = movedTrees((state as { momenta: TensorTree[] }).momenta, gradients, decays);
+        const time = tanhTime(t, timeScales);
+        const next = mapTrees([params, gradients, ...momenta], ([p, g, ...averages]) => {
+          const own = [g, p, ...averages].map((x) => column(normalised(x)));
+          const out = denseNetwork((theta as Theta).layers, tf.concat([...own, everyRow(time, p.size)], 1));
+          return stepped(p, out, stepMultiplier, magnitudeMultiplier);
+        });
+        return { params: next, state: { momenta } };
+      },
+    }),
+  };
+}
+
+export function registerPerParameterMlp({ optimizer }: Registrar): void {
+  optimizer('per-parameter-mlp', {
+    description: 'learned: a network of 1762 weights that sees each parameter with its gradient and six momenta',
+    options,
+    create: perParameterMlp,
+  });
+}
