@@ -3,6 +3,7 @@ import type { Registrar } from '../src/contracts';
 import { registerAutoencoder } from './autoencoder';
 import { registerCharRnn } from './char-rnn';
 import { registerInfluenceBalancing } from './influence-balancing';
+import { registerLoptFashion8 } from './lopt-fashion8';
 import { registerLorenz } from './lorenz';
 import { registerManyHyperparameters } from './many-hyperparameters';
 import { registerMlp } from './mlp';
@@ -44,4 +45,5 @@ export function registerTasks(registrar: Registrar): void {
   registerLorenz(registrar);
   registerMnistLr(registrar);
   registerManyHyperparameters(registrar);
+  registerLoptFashion8(registrar);
 }

@@ -15,7 +15,7 @@ import { report } from './commands/report';
 import { resume, type ResumeOptions } from './commands/resume';
 import { surface, type SurfaceOptions } from './commands/surface';
 import { sweep, type SweepOptions } from './commands/sweep';
-import { train, type TrainOptions } from './commands/train';
+import { train, type FormOptions, type TrainOptions } from './commands/train';
 import { variance, type VarianceOptions } from './commands/variance';
 import { EXIT } from './exit-codes';
 import type { CommonOptions, Terminal } from './session';
@@ -39,7 +39,7 @@ Exit codes: 0 done, 1 failure, 2 a mistake in the command or the configuration, 
 interface Alias {
   readonly out?: string;
 }
-const withOutput = ({ out, ...options }: TrainOptions & Alias): TrainOptions => ({
+const withOutput = ({ out, ...options }: TrainOptions & FormOptions & Alias): TrainOptions & FormOptions => ({
   ...(out === undefined ? {} : { output: out }),
   ...options,
 });
@@ -113,7 +113,13 @@ function build(terminal: Terminal, run: (action: Action) => void): Command {
 
   starting('train <preset|file.yaml>', 'run a preset or a configuration file')
     .option('--engine <name>', 'auto, native, reference, tfjs, tfjs:wasm … (see doctor)')
-    .action((target: string, options: TrainOptions & Alias) => run(() => train(target, withOutput(options), terminal)));
+    .addOption(
+      new Option('--quick', 'the short form of a preset that has one, e.g. lopt-fashion8: minutes').conflicts('demo'),
+    )
+    .option('--demo', 'its shortest form: a few minutes, to see it work')
+    .action((target: string, options: TrainOptions & FormOptions & Alias) =>
+      run(() => train(target, withOutput(options), terminal)),
+    );
 
   running('resume <dir>', 'go on with a run that was killed or interrupted')
     .option('--checkpoint <iteration>', 'go on from this checkpoint (0: from the start) instead of the newest')

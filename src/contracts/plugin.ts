@@ -64,10 +64,18 @@ export interface Registration<T, Options = unknown> {
   create(options: Options, context: FactoryContext): T | Promise<T>;
 }
 
+/** Shorter forms of a preset, called by flags of `train`. */
+export const PRESET_FORMS = ['quick', 'demo'] as const;
+export type PresetForm = (typeof PRESET_FORMS)[number];
+
 /** A named, complete configuration. */
 export interface Preset {
   readonly description: string;
   readonly config: ConfigObject;
+  /** What `--quick` changes of the configuration: minutes instead of hours, with the same outcome in the main. */
+  readonly quick?: ConfigObject;
+  /** What `--demo` changes of it: a few minutes, to see it work. */
+  readonly demo?: ConfigObject;
 }
 
 /** A factory without options may be given in place of a Registration. */

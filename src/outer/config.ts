@@ -1,6 +1,13 @@
 /** The configuration of a run: its schema, and how presets, files and `--set` become one resolved object. */
 import { z } from 'zod';
-import { ConfigurationError, notDividing, UnknownNameError, type ConfigObject, type ConfigValue } from '../contracts';
+import {
+  ConfigurationError,
+  notDividing,
+  UnknownNameError,
+  type ConfigObject,
+  type ConfigValue,
+  type PresetForm,
+} from '../contracts';
 import { applyOverride, mergeConfig, NAMED_KEYS, normaliseNames, type Override } from './config-merge';
 import { objectiveSchema, type Objective } from './combinators/unroll';
 import { checkWith, fillDefaults, parseOptions } from './config-check';
@@ -87,6 +94,33 @@ function withPresets(config: ConfigObject, resolver: Resolver, seen: readonly st
 /** What a preset's name stands for, as it was written. @throws UnknownNameError */
 export function presetConfig(preset: string, resolver: Resolver): ConfigObject {
   return withPresets({ preset }, resolver);
+}
+
+/** The form of the preset, or of the nearest that it builds upon and that has one. */
+function formOf(preset: string, form: PresetForm, resolver: Resolver, seen: readonly string[] = []) {
+  const found = resolver.preset(preset);
+  const below = found.config.preset;
+  if (found[form] !== undefined || typeof below !== 'string' || seen.includes(below)) return found[form];
+  return formOf(below, form, resolver, [...seen, below]);
+}
+
+/**
+ * A configuration in a shorter form of the preset that it names; its own keys win over the form's.
+ * @throws ConfigurationError if it names none, or one that has no such form
+ */
+export function withForm(config: ConfigObject, form: PresetForm, resolver: Resolver): ConfigObject {
+  const { preset } = config;
+  const changes = typeof preset === 'string' ? formOf(preset, form, resolver) : undefined;
+  if (changes === undefined) {
+    const have = resolver.names('preset').filter((name) => formOf(name, form, resolver) !== undefined);
+    throw new ConfigurationError(
+      `--${form}`,
+      'a preset that has this form',
+      typeof preset === 'string' ? `"${preset}"` : 'a configuration without a preset',
+      have.length === 0 ? 'None has.' : `These have: ${have.join(', ')}.`,
+    );
+  }
+  return mergeConfig(normaliseNames(changes), normaliseNames(config));
 }
 
 function checkShape(config: ResolvedConfig): void {

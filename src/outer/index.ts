@@ -10,7 +10,7 @@ export {
   type Objective,
   type UnrollOptions,
 } from './combinators/unroll';
-export { checkWindows, resolveConfig, type NamedConfig, type ResolvedConfig } from './config';
+export { checkWindows, resolveConfig, withForm, type NamedConfig, type ResolvedConfig } from './config';
 export { checkWith, optionNeed } from './config-check';
 export { parseOverride, type Override } from './config-merge';
 export { createEvaluator, evaluationSeed, type Evaluator, type EvaluatorOptions } from './evaluate';

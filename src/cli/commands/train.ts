@@ -1,8 +1,8 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { basename, dirname, extname, join, resolve } from 'node:path';
 import { parseDocument } from 'yaml';
-import { ConfigurationError, type ConfigObject } from '../../contracts';
-import { parseOverride, resolveConfig, type Override, type RunListener } from '../../outer';
+import { ConfigurationError, PRESET_FORMS, type ConfigObject } from '../../contracts';
+import { parseOverride, resolveConfig, withForm, type Override, type RunListener } from '../../outer';
 import { startRun } from '../../outer/run-directory';
 import { jsonListener } from '../json';
 import { concludeRun } from '../outcome';
@@ -21,6 +21,14 @@ export interface TrainOptions extends CommonOptions, LimitOptions {
   readonly seed?: string;
   readonly engine?: string;
   readonly output?: string;
+}
+
+/** `train` only: at most one of the two forms of a preset. */
+export interface FormOptions {
+  /** The short form of the preset. */
+  readonly quick?: boolean;
+  /** The shortest. */
+  readonly demo?: boolean;
 }
 
 const FILE = /\.(ya?ml|json)$/i;
@@ -73,7 +81,7 @@ export function listenersFor(options: CommonOptions, terminal: Terminal): RunLis
   return options.quiet === true ? [] : [progressListener(terminal.err)];
 }
 
-export async function train(target: string, options: TrainOptions, terminal: Terminal): Promise<number> {
+export async function train(target: string, options: TrainOptions & FormOptions, terminal: Terminal): Promise<number> {
   const limits = engineLimits(options);
   const input = readInput(target);
   const plugins = [...new Set([...input.plugins, ...(options.plugin ?? []).map((file) => resolve(file))])];
@@ -81,8 +89,10 @@ export async function train(target: string, options: TrainOptions, terminal: Ter
   const overrides: Override[] = (options.set ?? []).map(parseOverride);
   if (options.seed !== undefined) overrides.push(parseOverride(`seed=${options.seed}`));
   if (options.engine !== undefined) overrides.push({ key: 'engine', value: options.engine });
-  const config = resolveConfig(input.config, overrides, resolver);
-  const out = options.output ?? defaultFolder(input.label);
+  const form = PRESET_FORMS.find((name) => options[name] === true);
+  const given = form === undefined ? input.config : withForm(input.config, form, resolver);
+  const config = resolveConfig(given, overrides, resolver);
+  const out = options.output ?? defaultFolder(form === undefined ? input.label : `${input.label}-${form}`);
   const result = await interruptible(terminal, (signal) =>
     startRun({ config, resolver, out, plugins, limits, listeners: listenersFor(options, terminal), signal }),
   );
