@@ -35,7 +35,7 @@ export function registerLoptFashion8({ preset }: Registrar): void {
       'meta-train a per-parameter MLP on Fashion-MNIST of 8 × 8, as published (NRES §5.2); hours on two cores, ' +
       '--quick a quarter of an hour, --demo four minutes',
     config: PAPER,
-    quick: { ...short(50_000), evaluation: { every: 5000 } },
-    demo: short(12_000),
+    quick: { ...short(45_000), evaluation: { every: 5000 } },
+    demo: short(11_000),
   });
 }
