@@ -53,7 +53,7 @@ export function coordinateNames(layout: ThetaLayout): string[] {
 }
 
 /** θ₀ of a run: `initTheta` with the key of the run's seed, as one vector. */
-export function initialTheta(problem: UnrolledProblem, seed: number): Float64Array {
+export function initialTheta(problem: Pick<UnrolledProblem, 'initTheta'>, seed: number): Float64Array {
   let theta = new Float64Array(0);
   tf.tidy(() => {
     const tree = initialTree(problem, seed);

@@ -1,6 +1,10 @@
 /** Every TypeScript block of the README runs as it stands; its shell commands name what exists. */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { sgd } from '../../learned-optimizers';
+import { meta } from '../../src/contracts';
+import { encodeWeights } from '../../src/deploy';
+import { layoutOfOptimizer } from '../../src/outer';
 import { CompiledSources, temporaryFolder, type Finished } from '../outer/compiled';
 
 jest.setTimeout(240_000);
@@ -52,6 +56,28 @@ test.each(programs.map((block, i) => [i + 1, block] as const))('program %i runs'
     const [before, after] = [...stdout.matchAll(/0\.\d+/g)].map((match) => Number(match[0])).slice(-2);
     expect(after - before).toBeGreaterThan(0.3);
   }
+});
+
+test('the program that uses a learned optimizer trains by it', async () => {
+  const [block, ...more] = blocks('ts').filter((text) => text.includes('loadOptimizer('));
+  expect(more).toEqual([]);
+  writeFileSync(join(sources.root, 'readme-use.js'), runnable(block));
+  const cwd = join(folder, 'use');
+  mkdirSync(cwd);
+  const optimizer = sgd({ learningRate: meta.log(0.5) });
+  const weights = {
+    optimizer: { name: 'sgd', learningRate: 'meta.log(0.5)' },
+    featureVersion: 1,
+    layout: layoutOfOptimizer(optimizer),
+    theta: Float32Array.of(Math.log(0.5)),
+    record: {},
+  };
+  writeFileSync(join(cwd, 'lopt.safetensors'), encodeWeights(weights));
+  const { code, stdout, stderr } = await sources.run('readme-use.js', [], { cwd });
+  expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
+  const [before, after] = [...stdout.matchAll(/\d+\.\d+/g)].map((match) => Number(match[0])).slice(-2);
+  // Three separable classes at a rate that suits them: far below the loss of a guess.
+  expect(after).toBeLessThan(0.75 * before);
 });
 
 const outerloop = (...args: string[]): Promise<Finished> =>
