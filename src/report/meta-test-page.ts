@@ -24,6 +24,8 @@ interface BandChart {
   readonly logarithmicX: boolean;
   readonly points: readonly BandPoint[];
   readonly marked: boolean;
+  /** All optimizers of the page, so that each has one colour in all pictures. */
+  readonly names: readonly string[];
 }
 
 const isFinitePoint = ({ mean, x }: BandPoint): boolean => Number.isFinite(mean) && Number.isFinite(x);
@@ -59,8 +61,16 @@ function specOf(chart: BandChart): TopLevelSpec {
     field: 'line',
     type: 'nominal',
     title: null,
-    scale: { domain: lines, range: lines.map((_, i) => COLOURS[(i + 1) % COLOURS.length]) },
-    legend: { orient: 'top', columns: 4, labelLimit: 0, symbolType: 'stroke', symbolOpacity: 1, symbolStrokeWidth: 2 },
+    scale: { domain: [...chart.names], range: chart.names.map((_, i) => COLOURS[(i + 1) % COLOURS.length]) },
+    legend: {
+      values: lines,
+      orient: 'top',
+      columns: 4,
+      labelLimit: 0,
+      symbolType: 'stroke',
+      symbolOpacity: 1,
+      symbolStrokeWidth: 2,
+    },
   } as const;
   return {
     ...SHARED,
@@ -79,12 +89,14 @@ function specOf(chart: BandChart): TopLevelSpec {
 
 /** Courses of all optimizers, and what each learning rate gave. */
 export async function metaTestCharts({ task, test }: TestedTask): Promise<Chart[]> {
+  const names = test.results.map(({ name }) => name);
   const courses: BandChart = {
     title: `Training on ${task}`,
     x: 'inner step',
     y: 'loss after the step',
     logarithmicX: false,
     marked: false,
+    names,
     points: test.results.flatMap(({ name, course }) =>
       course.map(({ t, mean, standardError }) => ({ x: t, mean, standardError, line: name })),
     ),
@@ -95,6 +107,7 @@ export async function metaTestCharts({ task, test }: TestedTask): Promise<Chart[
     y: 'mean loss',
     logarithmicX: true,
     marked: true,
+    names,
     points: test.results.flatMap(({ name, tuning: tuned }) =>
       (tuned ?? []).map(({ learningRate, mean, standardError }) => ({
         x: learningRate,
