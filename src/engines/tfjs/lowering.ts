@@ -20,6 +20,7 @@ import {
   type Device,
   type DeviceType,
   type HostArray,
+  hostArray,
 } from './device';
 import { copyStrided, rowMajorStrides } from './host/strided';
 
@@ -118,9 +119,11 @@ export class Lowering {
   }
 
   scalar(value: number, dtype: DeviceType = 'float32'): Value {
-    return this.once(`scalar ${dtype} ${Object.is(value, -0) ? '-0' : value}`, () =>
-      this.constant(dtype === 'float32' ? Float32Array.of(value) : Int32Array.of(value), [], dtype),
-    );
+    return this.once(`scalar ${dtype} ${Object.is(value, -0) ? '-0' : value}`, () => {
+      const data = hostArray(dtype, 1);
+      data[0] = value;
+      return this.constant(data, [], dtype);
+    });
   }
 
   /** A value of which every element is `value`. */
