@@ -1,6 +1,6 @@
 /** `outerloop/browser`: learned optimizers in a page. Nothing here needs Node; TensorFlow.js is the page's own. */
 import { registerLearnedOptimizers } from '../learned-optimizers';
-import { EngineUnavailableError, type Plugin } from './contracts';
+import { EngineUnavailableError, WeightsError, type Plugin } from './contracts';
 import {
   buildOptimizer,
   registerTrainable,
@@ -8,7 +8,6 @@ import {
   type TrainableOptimizer,
   type TrainableOptions,
 } from './deploy';
-import { WeightsError } from './contracts';
 import { OuterloopContainer } from './registry';
 
 export { definePlugin, WeightsError } from './contracts';

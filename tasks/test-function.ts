@@ -19,7 +19,7 @@ const element = (x: tf.Tensor1D, i: number): tf.Tensor => tf.reshape(tf.slice(x,
 const head = (x: tf.Tensor1D): tf.Tensor1D => tf.slice(x, [0], [x.size - 1]);
 const rest = (x: tf.Tensor1D): tf.Tensor1D => tf.slice(x, [1], [x.size - 1]);
 const turns = (x: tf.Tensor, factor: number): tf.Tensor => tf.mul(x, factor * Math.PI);
-const any = { min: 1 } as const;
+const atLeastOne = { min: 1 } as const;
 const two = { min: 2, max: 2 } as const;
 
 /** Formulas and domains as in Surjanovic, Bingham, "Virtual library of simulation experiments: optimization test problems". */
@@ -39,7 +39,7 @@ const FUNCTIONS = {
     value: (x) => tf.add(tf.sum(tf.sub(tf.square(x), tf.mul(tf.cos(turns(x, 2)), 10))), 10 * x.size),
     minimum: 0,
     domain: [-5.12, 5.12],
-    dimensions: any,
+    dimensions: atLeastOne,
   },
   /** −20 exp(−0.2 √(Σxᵢ²/d)) − exp(Σ cos 2πxᵢ/d) + 20 + e: a narrow funnel in a rough plain. */
   ackley: {
@@ -52,7 +52,7 @@ const FUNCTIONS = {
     },
     minimum: 0,
     domain: [-32.768, 32.768],
-    dimensions: any,
+    dimensions: atLeastOne,
   },
   /** ½ Σ xᵢ⁴ − 16xᵢ² + 5xᵢ: 2ᵈ minima, the least −39.16617·d. */
   'styblinski-tang': {
@@ -62,7 +62,7 @@ const FUNCTIONS = {
     },
     minimum: -2.903534027771178,
     domain: [-5, 5],
-    dimensions: any,
+    dimensions: atLeastOne,
   },
   /** 1 + Σ xᵢ²/4000 − Π cos(xᵢ/√i): a bowl with small, far-spread waves. */
   griewank: {
@@ -74,7 +74,7 @@ const FUNCTIONS = {
     },
     minimum: 0,
     domain: [-600, 600],
-    dimensions: any,
+    dimensions: atLeastOne,
   },
   /** Levy, with w = 1 + (x − 1)/4. */
   levy: {
@@ -89,7 +89,7 @@ const FUNCTIONS = {
     },
     minimum: 1,
     domain: [-10, 10],
-    dimensions: any,
+    dimensions: atLeastOne,
   },
   /** (x + 2y − 7)² + (2x + y − 5)². */
   booth: {

@@ -15,12 +15,6 @@ import {
 import { EagerRandom, foldIn, seedKey } from '../random';
 import { decodeWeights, encodeWeights, type OptimizerWeights } from './weights-file';
 
-/** What a `TrainableOptimizer` is made of. */
-export interface TrainableParts {
-  readonly optimizer: LearnedOptimizer;
-  readonly weights: OptimizerWeights;
-}
-
 /** A variable of the user's that is trained. */
 interface Trained {
   readonly name: string;
@@ -52,7 +46,7 @@ function toBase64(bytes: Uint8Array): string {
 
 const fromBase64 = (text: string): Uint8Array => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 
-/** Builds the parts of a file of weights; needs an earlier call where that takes time. */
+/** How the name in a file of weights becomes an optimizer. */
 export type BuildParts = (weights: OptimizerWeights) => Promise<LearnedOptimizer>;
 
 /**
