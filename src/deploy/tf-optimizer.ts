@@ -210,10 +210,12 @@ export class TrainableOptimizer extends tf.Optimizer {
     return treeUnflatten(fresh, [...restored]);
   }
 
-  /** The step, and the state's tensors by their paths. Empty but for the step before the first one. */
+  /** The step, and the state's tensors; before the first step, those that were restored. Their order counts, not their names. */
   override async getWeights(): Promise<NamedTensor[]> {
-    const state = this.state === undefined ? [] : treeLeaves(this.state);
-    const saved = state.map(({ path, value }) => ({ name: `state.${path}`, tensor: value }));
+    const saved =
+      this.state === undefined
+        ? (this.restored ?? []).map((tensor, i) => ({ name: `state.${i}`, tensor }))
+        : treeLeaves(this.state).map(({ path, value }) => ({ name: `state.${path}`, tensor: value }));
     return [await this.saveIterations(), ...saved];
   }
 

@@ -132,6 +132,7 @@ test('state that is saved and restored goes on with the same bits, in a fresh op
   const restore = async (by: TrainableOptimizer): Promise<void> => {
     variables.forEach((variable, i) => variable.assign(middle[i]));
     await by.setWeights(saved);
+    expect(await by.getWeights()).toHaveLength(saved.length);
     run(by, 5);
     expect(variables.map((variable) => Array.from(variable.dataSync()))).toEqual(end);
   };
