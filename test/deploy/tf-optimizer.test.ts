@@ -229,8 +229,8 @@ test.each<[LearnedOptimizer, number]>([
   const got = history.loss as number[];
   expect(got).toHaveLength(steps);
   expected.forEach((loss, t) => expect(Math.abs(got[t] / loss - 1)).toBeLessThan(tolerance));
-  // It moves: these are no losses of a model that stands still.
-  expect(Math.abs(expected[steps - 1] / expected[0] - 1)).toBeGreaterThan(0.01);
+  // It moves by a hundred times what is let pass: these are no losses of a model that stands still.
+  expect(Math.abs(expected[steps - 1] / expected[0] - 1)).toBeGreaterThan(100 * tolerance);
   const state = tf.memory().numTensors;
   used.dispose();
   expect(tf.memory().numTensors).toBeLessThan(state);
