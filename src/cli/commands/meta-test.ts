@@ -1,6 +1,5 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { extname } from 'node:path';
-import { parseDocument } from 'yaml';
 import { CancelledError, ConfigurationError, type ConfigValue } from '../../contracts';
 import { metaTestRun, readRunConfig, writeWhole, type MetaTestReport } from '../../outer/run-directory';
 import { metaTestNotes, metaTestTable, renderMetaTest, trialLines, trialsCsv } from '../../report';
@@ -22,6 +21,7 @@ import {
 import { stepProgress, type StepProgress } from '../step-progress';
 import { tableText } from '../terminal';
 import { pagePath } from './compare';
+import { readYaml } from './train';
 
 export interface MetaTestOptions extends CommonOptions, LimitOptions {
   readonly tasks: string;
@@ -39,11 +39,7 @@ export interface MetaTestOptions extends CommonOptions, LimitOptions {
 function tasksOf(text: string): string | readonly ConfigValue[] {
   if (!/\.(ya?ml|json)$/i.test(text)) return text;
   if (!existsSync(text)) throw new ConfigurationError('--tasks', 'names of tasks, or a file with a list', `"${text}"`);
-  const document = parseDocument(readFileSync(text, 'utf8'));
-  if (document.errors.length > 0) {
-    throw new ConfigurationError(text, 'YAML', document.errors[0].message.split('\n')[0].replace(/[.:]$/, ''));
-  }
-  const value = document.toJS() as ConfigValue;
+  const value = readYaml(text);
   if (Array.isArray(value)) return value as readonly ConfigValue[];
   throw new ConfigurationError(text, 'a list of {name, task?, data?, horizon?}', 'something else');
 }

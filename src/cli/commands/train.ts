@@ -33,8 +33,8 @@ export interface FormOptions {
 
 const FILE = /\.(ya?ml|json)$/i;
 
-/** A configuration file. `run`, which config.json of a run folder records, is no setting. */
-export function readConfigFile(path: string): ConfigObject {
+/** What a YAML (or JSON) file holds. @throws ConfigurationError if it cannot be read or is no YAML */
+export function readYaml(path: string): unknown {
   let text: string;
   try {
     text = readFileSync(path, 'utf8');
@@ -46,7 +46,12 @@ export function readConfigFile(path: string): ConfigObject {
   if (document.errors.length > 0) {
     throw new ConfigurationError(path, 'YAML', document.errors[0].message.split('\n')[0].replace(/[.:]$/, ''));
   }
-  const value = document.toJS() as unknown;
+  return document.toJS() as unknown;
+}
+
+/** A configuration file. `run`, which config.json of a run folder records, is no setting. */
+export function readConfigFile(path: string): ConfigObject {
+  const value = readYaml(path);
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new ConfigurationError(path, 'keys and values', value === null ? 'an empty file' : 'something else');
   }
