@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { arrayDataset } from '../../datasets';
 import { adam, inverseTime, sgd } from '../../learned-optimizers';
 import { ConfigurationError, meta, type Split, type Task } from '../../src/contracts';
+import { ReferenceEngine } from '../../src/engines/reference/engine';
 import { unroll, type Objective } from '../../src/outer/combinators/unroll';
 import { normals } from '../../src/random';
 import { mlp, quadraticCurvatures, quadraticTask } from '../../tasks';
@@ -93,6 +94,78 @@ describe('objectives', () => {
     const { metrics } = runProblem(build(network, { split: 'train' }, 0), { steps: STEPS });
     expect(new Set(metrics['train loss']).size).toBe(STEPS);
     metrics['train loss'].forEach((loss, t) => expect(loss).not.toBe(metrics['batch loss'][t]));
+  });
+
+  describe('clip', () => {
+    const CLIP = lossAfter(4);
+    const clipped = (changes: Partial<Objective> = {}) => build(quadraticTask(), { clip: CLIP, ...changes });
+
+    test('what is minimised is the lesser of the loss and the bound; metrics are the loss, and how often it was above', () => {
+      const { losses, metrics } = runProblem(clipped(), { steps: STEPS });
+      losses.forEach((loss, t) => {
+        expect(loss).toBeCloseTo(Math.min(lossAfter(t + 1), CLIP), 6);
+        expect(metrics.loss[t]).toBeCloseTo(lossAfter(t + 1), 12);
+      });
+      // The fourth step has the bound itself, which float32 holds to one part in 10⁷.
+      expect(metrics['clipped steps'].filter((_, t) => t !== 3)).toEqual([1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+      expect(runProblem(build(quadraticTask()), { steps: 1 }).metrics).not.toHaveProperty('clipped steps');
+    });
+
+    test('final: the sum is the bounded last loss, at every horizon', () => {
+      const { losses } = runProblem(clipped({ over: 'final' }), { steps: STEPS });
+      for (const t of [1, 2, 8, STEPS]) {
+        const sum = losses.slice(0, t).reduce((a, b) => a + b, 0);
+        expect(sum).toBeCloseTo(Math.min(lossAfter(t), CLIP), 6);
+      }
+    });
+
+    test('a maximised metric is bounded with its sign', () => {
+      const task: Task = { ...quadraticTask(), metrics: () => ({ accuracy: tf.scalar(0.5) }) };
+      const run = runProblem(build(task, { metric: 'accuracy', clip: -0.75 }), { steps: 1 });
+      expect([run.losses[0], run.metrics.accuracy[0]]).toEqual([-0.75, 0.5]);
+    });
+
+    test('an infinite loss is bounded, NaN is none', () => {
+      const of = (value: number): number[] => {
+        const task: Task = { ...quadraticTask(), metrics: () => ({ size: tf.scalar(value) }) };
+        return [...runProblem(build(task, { metric: 'size', clip: 2 }), { steps: 1 }).losses];
+      };
+      expect([of(Infinity), of(NaN)]).toEqual([[2], [NaN]]);
+    });
+
+    test('above the bound the derivative is 0', async () => {
+      const rate = 0.3;
+      const problem = unroll({
+        task: quadraticTask(),
+        optimizer: sgd({ learningRate: meta.linear(rate) }),
+        objective: objective({ clip: lossAfter(3.5) }),
+        horizon: STEPS,
+      });
+      const engine = new ReferenceEngine();
+      const program = await engine.compile(problem);
+      const reverse = await program.differentiate({ mode: 'reverse', steps: STEPS, windowLoss: 'mean', start: true });
+      const population = await reverse.createPopulation({ size: 1, seed: 0 });
+      const one = Int32Array.of(0);
+      const selection = {
+        particles: one,
+        perturbation: { form: 'none', theta: Float64Array.of(f(rate)) },
+      } as const;
+      await population.reset({ ...selection, workers: one, episodes: one });
+      const { derivatives } = await population.differentiate({ ...selection, steps: STEPS });
+      // d/dα ½ Σ h(1 − αh)^{2t}, for those t whose loss is below.
+      const slope = (t: number): number =>
+        h.reduce((sum, curvature) => sum - t * curvature ** 2 * (1 - f(rate) * curvature) ** (2 * t - 1), 0);
+      const expected = Array.from({ length: STEPS }, (_, i) => i + 1).filter((t) => t >= 4);
+      expect(derivatives[0]).toBeCloseTo(expected.reduce((sum, t) => sum + slope(t), 0) / STEPS, 10);
+      await engine.dispose();
+    });
+
+    test('the evaluation is not clipped', () => {
+      const { problem } = clipped({ clip: 1e-9 }).evaluation!;
+      const { losses, finish } = runProblem(problem, { steps: STEPS });
+      expect(losses[0]).toBeCloseTo(lossAfter(1), 12);
+      expect(finish['final loss']).toBeCloseTo(lossAfter(STEPS), 12);
+    });
   });
 
   test('accuracy is maximised, and reported in its natural sign', () => {

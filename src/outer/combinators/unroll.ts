@@ -33,6 +33,12 @@ export interface Objective {
   readonly over: 'sum' | 'mean' | 'final';
   /** Whether more is better; by default for accuracies, precision, recall, f1, auc, return and reward. */
   readonly maximise?: boolean;
+  /**
+   * c: what is minimised at a step is min(L, c), L the loss (or metric, with its sign) of that step, so that one particle
+   * that diverges does not rule; where L > c the derivative is 0. With `over: 'final'` it bounds the last loss. Metrics
+   * and evaluations are not clipped; the metric `clipped steps` has the share of steps with L > c. NaN stays NaN.
+   */
+  readonly clip?: number;
 }
 
 /** Of the configuration's `objective`. */
@@ -41,6 +47,7 @@ export const objectiveSchema = z.strictObject({
   split: z.enum(SPLITS).default('train'),
   over: z.enum(['sum', 'mean', 'final']).default('sum'),
   maximise: z.boolean().optional(),
+  clip: z.number().optional(),
 });
 
 export interface UnrollOptions {
@@ -161,6 +168,7 @@ type Build = Pick<UnrollOptions, 'task' | 'optimizer' | 'objective' | 'horizon'>
 function build({ name, task, optimizer, objective, horizon }: Build): UnrolledProblem<TensorTree, UnrollState> {
   const final = objective.over === 'final';
   const sign = isMaximised(objective) ? -1 : 1;
+  const { clip } = objective;
 
   const step = (theta: TensorTree, state: UnrollState, inner: Inner): StepResult<UnrollState> => {
     const hasData = task.dataset !== undefined;
@@ -183,7 +191,8 @@ function build({ name, task, optimizer, objective, horizon }: Build): UnrolledPr
     const rows = !hasData ? noData() : final ? inner.episodeBatch(objective.split) : inner.batch(objective.split);
     const after = { params: updated.params, ...aux };
     const { value, all } = measure(task, objective.metric, after, rows, inner.random.foldIn(RANDOM.objective));
-    const minimised = tf.mul(value, sign);
+    const signed = tf.mul(value, sign);
+    const minimised = clip === undefined ? signed : tf.minimum(signed, clip);
     return {
       state: {
         ...after,
@@ -192,7 +201,11 @@ function build({ name, task, optimizer, objective, horizon }: Build): UnrolledPr
       },
       // p₀ = L₀, p_t = L_t − L_{t−1}: the sum over the episode is the last L (a telescoping sum, Vicol et al. 2021).
       loss: final ? tf.sub(minimised, state.previous as tf.Tensor) : minimised,
-      metrics: { 'batch loss': loss, ...labelled(task, objective.split, all) },
+      metrics: {
+        'batch loss': loss,
+        ...labelled(task, objective.split, all),
+        ...(clip !== undefined && { 'clipped steps': tf.cast(tf.greater(signed, clip), 'float32') }),
+      },
     };
   };
 
