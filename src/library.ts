@@ -20,6 +20,7 @@ import {
 } from './deploy';
 import type { EngineLimits } from './engines';
 import {
+  checkCourse,
   checkWith,
   describeTheta,
   executeRun,
@@ -37,6 +38,7 @@ import {
 } from './outer';
 import {
   checkFree,
+  type CheckpointChoice,
   isFolder,
   optimizerOfRun,
   readRunConfig,
@@ -162,6 +164,8 @@ function checkedSettings(options: TuneOptions): RunSettings {
   positive('iterations', iterations);
   positive('evaluation.particles', evaluation.particles);
   positive('evaluation.every', evaluation.every);
+  positive('evaluation.patience', evaluation.patience);
+  checkCourse(evaluation);
   positive('checkpoint.keep', checkpoint?.keep);
   const seconds = checkpoint?.seconds;
   if (seconds !== undefined && !(seconds > 0 && seconds < Infinity)) {
@@ -315,8 +319,8 @@ export function use(...plugins: readonly Plugin[]): OuterloopContainer {
 export interface LoadOptimizerOptions extends TrainableOptions {
   /** With the plugin of an optimizer that is not built in: `use(plugin)`. */
   readonly container?: OuterloopContainer;
-  /** Of a run: iteration of the checkpoint; by default the newest. */
-  readonly checkpoint?: number;
+  /** Of a run: iteration of the checkpoint, or `best`; by default what the run's `evaluation.select` says. */
+  readonly checkpoint?: CheckpointChoice;
 }
 
 /**

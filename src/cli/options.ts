@@ -1,13 +1,19 @@
 import { ConfigurationError } from '../contracts';
+import type { CheckpointChoice } from '../outer/run-directory';
 
 /** The value of a flag that takes an integer of at least `least`. @throws ConfigurationError */
-export function integerOption(flag: string, text: string | undefined, least: number): number | undefined {
+export function integerOption(flag: string, text: string | undefined, least: number, or = ''): number | undefined {
   if (text === undefined) return undefined;
   const value = Number(text);
   if (text.trim() === '' || !Number.isSafeInteger(value) || value < least) {
-    throw new ConfigurationError(flag, `an integer of at least ${least}`, `"${text}"`);
+    throw new ConfigurationError(flag, `an integer of at least ${least}${or}`, `"${text}"`);
   }
   return value;
+}
+
+/** The value of a `--checkpoint` that chooses a θ: an iteration, or `best`. @throws ConfigurationError */
+export function checkpointOption(text: string | undefined): CheckpointChoice | undefined {
+  return text === 'best' ? text : integerOption('--checkpoint', text, 0, ', or best');
 }
 
 const UNITS: Readonly<Record<string, number>> = { '': 0, K: 1, M: 2, G: 3, T: 4 };

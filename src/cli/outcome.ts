@@ -2,7 +2,7 @@
 import { join, relative } from 'node:path';
 import { runSummary, type RunResult } from '../outer';
 import { readRunConfig, writeWhole } from '../outer/run-directory';
-import { curvesPicture, renderReport, sigmaLine, thetaAfter, thetaBefore, type RunReport } from '../report';
+import { bestLine, curvesPicture, renderReport, sigmaLine, thetaAfter, thetaBefore, type RunReport } from '../report';
 import { EXIT } from './exit-codes';
 import { hasColour, type CommonOptions, type Terminal } from './session';
 import { beforeAfterTable, plotCurves } from './terminal';
@@ -65,6 +65,7 @@ export async function concludeRun(result: RunResult, options: CommonOptions, ter
   const after = thetaAfter(result);
   if (options.quiet !== true) {
     out.write(`\n${beforeAfterTable(before, after, style)}\n`);
+    if (result.best !== undefined) out.write(`best ${result.best.measurement.metric}: ${bestLine(result)}\n`);
     if (result.sigmaProbe !== undefined) out.write(`${sigmaLine(result.sigmaProbe)}\n`);
     const names = new Set(Object.keys({ ...before.description?.curves, ...after.description?.curves }));
     const pictures = [...names].map((name) =>

@@ -131,7 +131,7 @@ function build(terminal: Terminal, run: (action: Action) => void): Command {
   running('evaluate <dir>', 'judge the θ of a run from fresh starts; with --tasks, its optimizer against tuned ones')
     .option('--particles <n>', 'how many fresh starts (not with --tasks)')
     .option('--seed <n>', 'other starts and batches than those of the run')
-    .option('--checkpoint <iteration>', 'the θ of this checkpoint instead of the newest')
+    .option('--checkpoint <iteration|best>', 'the θ of this checkpoint, or best (default: evaluation.select)')
     .option('--engine <name>', 'another engine than that of the run')
     .option('--tasks <names|file.yaml>', `tasks to train by it and by others: panel, presets, a file, or ${RELATIVES}`)
     .option('--baselines <names>', `with --tasks: who it is held against (default: ${DEFAULT_BASE_LINES})`)
@@ -146,7 +146,7 @@ function build(terminal: Terminal, run: (action: Action) => void): Command {
 
   command('export <dir>', 'write the optimizer of a run to one file, for loadOptimizer in Node and in pages')
     .option('--output <file>', 'the file (default: optimizer.safetensors)')
-    .option('--checkpoint <iteration>', 'the θ of this checkpoint instead of the newest')
+    .option('--checkpoint <iteration|best>', 'the θ of this checkpoint, or best (default: evaluation.select)')
     .action((directory: string, options: ExportOptions) => run(() => exportOptimizer(directory, options, terminal)));
   command('report <dir>', 'write report.html again from the files of a run').action(
     (directory: string, options: CommonOptions) => run(() => report(directory, options, terminal)),

@@ -10,6 +10,7 @@ import {
 } from '../contracts';
 import { applyOverride, mergeConfig, NAMED_KEYS, normaliseNames, type Override } from './config-merge';
 import { objectiveSchema, type Objective } from './combinators/unroll';
+import { checkCourse, SELECTIONS, type Selection } from './best';
 import { checkWith, fillDefaults, parseOptions } from './config-check';
 import { nearNames, type Resolver } from './resolver';
 
@@ -46,6 +47,10 @@ export interface ResolvedConfig {
     readonly every?: number;
     /** `false`: the meta-loss at θ ± σ is not measured at the end. */
     readonly probe?: boolean;
+    /** The run ends after so many evaluations in a row without a better one; needs `every`. */
+    readonly patience?: number;
+    /** Which θ the run ends with; absent: `last`. `best` needs `every`. */
+    readonly select?: Selection;
   };
   readonly checkpoint: { readonly seconds: number; readonly keep: number };
 }
@@ -73,6 +78,8 @@ const configSchema = z.strictObject({
       particles: positiveInteger.optional(),
       every: positiveInteger.optional(),
       probe: z.boolean().optional(),
+      patience: positiveInteger.optional(),
+      select: z.enum(SELECTIONS).optional(),
     })
     .prefault({}),
   checkpoint: z
@@ -191,6 +198,7 @@ export function resolveConfig(input: ConfigObject, overrides: readonly Override[
     filled[key] = { name, ...fillDefaults(registration.options, options) };
   }
   checkShape(checked);
+  checkCourse(checked.evaluation);
   const objective = checked.objective ?? (checked.problem === undefined ? objectiveSchema.parse({}) : undefined);
   const resolved: ResolvedConfig = { ...checked, ...filled, ...(objective === undefined ? {} : { objective }) };
   if (!resolver.names('engine').includes(resolved.engine)) {

@@ -56,7 +56,8 @@ export type RunEvent =
   | { readonly type: 'notice'; readonly text: string }
   /** A data set that is not here yet arrives; before everything else. */
   | ({ readonly type: 'data' } & DataProgress)
-  | { readonly type: 'end'; readonly reason: 'finished' | 'interrupted'; readonly iterations: number };
+  /** `stopped`: finished too, before its last iteration (`evaluation.patience`). */
+  | { readonly type: 'end'; readonly reason: 'finished' | 'stopped' | 'interrupted'; readonly iterations: number };
 
 export type RunListener = (event: RunEvent) => void;
 

@@ -11,6 +11,7 @@ export {
   type UnrollOptions,
 } from './combinators/unroll';
 export { checkWindows, resolveConfig, withForm, type NamedConfig, type ResolvedConfig } from './config';
+export { checkCourse, type BestEvaluation } from './best';
 export { checkWith, optionNeed } from './config-check';
 export { parseOverride, type Override } from './config-merge';
 export { createEvaluator, evaluationSeed, type Evaluator, type EvaluatorOptions } from './evaluate';

@@ -12,6 +12,7 @@ import {
   type ThetaDescription,
   type UnrollProgram,
 } from '../contracts';
+import { isPatienceOver, withEvaluation, type BestEvaluation } from './best';
 import { afterGrace, unlessCancelled } from './cancel';
 import type { IterationRecord, Measurement, RunListener } from './events';
 import { allFinite, norm } from './theta';
@@ -31,6 +32,8 @@ export interface LoopState {
   readonly wallSeconds: number;
   /** Iterations in a row, up to now, without a valid pair. */
   readonly invalidStreak: number;
+  /** Of the evaluations up to now; absent where there are none. */
+  readonly best?: BestEvaluation;
 }
 
 /** Keeps states: a run directory, or a test. */
@@ -54,6 +57,10 @@ export interface LoopOptions {
   /** Called where `evaluation.every` asks for it, with the θ to judge. */
   readonly evaluate?: {
     readonly every: number;
+    /** The loop ends after so many evaluations in a row without a better one. */
+    readonly patience?: number;
+    /** Called with each evaluation that is better than all before. */
+    readonly onBest?: (best: BestEvaluation) => void;
     measure(theta: Float64Array, signal: AbortSignal): Promise<Measurement>;
   };
   readonly describe?: (theta: Float64Array) => ThetaDescription | undefined;
@@ -113,7 +120,7 @@ function difference(a: Float64Array, b: Float64Array): Float64Array {
 }
 
 /**
- * Runs iterations `start.iteration … iterations − 1`. The same start and seed give the same θ bit for bit, wherever
+ * Runs iterations `start.iteration … iterations − 1`, or as many as `evaluate.patience` allows. The same start and seed give the same θ bit for bit, wherever
  * the start came from.
  * @throws DivergenceError, naming the last checkpoint that is good
  */
@@ -158,7 +165,7 @@ async function iterate(
     return state;
   };
   let yielded = performance.now();
-  while (state.iteration < iterations && signal?.aborted !== true) {
+  while (state.iteration < iterations && !isPatienceOver(state.best, evaluate?.patience) && signal?.aborted !== true) {
     const { iteration, theta: before } = state;
     const estimate = await unlessCancelled(estimator.estimate(before, population, iteration, cancellation));
     if (estimate === undefined) return cancelled();
@@ -186,13 +193,18 @@ async function iterate(
       burnInSteps: state.burnInSteps + estimate.burnInSteps,
       wallSeconds: clock(),
       invalidStreak: valid ? 0 : state.invalidStreak + 1,
+      ...(state.best === undefined ? {} : { best: state.best }),
     };
     let evaluation: Measurement | undefined;
     if (evaluate !== undefined && next.iteration % evaluate.every === 0 && next.iteration < iterations) {
-      evaluation = await unlessCancelled(evaluate.measure(averagedTheta(next, thetaAverage), cancellation));
+      const judged = averagedTheta(next, thetaAverage);
+      evaluation = await unlessCancelled(evaluate.measure(judged, cancellation));
       if (evaluation === undefined) return cancelled();
-    }
-    state = next;
+      const { iteration: done, innerSteps } = next;
+      const best = withEvaluation(state.best, { iteration: done, innerSteps, theta: judged, measurement: evaluation });
+      if (best.since === 0) evaluate.onBest?.(best);
+      state = { ...next, best };
+    } else state = next;
     const record: IterationRecord = {
       iteration,
       estimate,

@@ -1,5 +1,6 @@
 /** What a run leaves behind, in memory and as lines of metrics.jsonl. */
 import type { Counted, ThetaDescription, ThetaLayout } from '../contracts';
+import type { BestEvaluation, Selection } from './best';
 import type { IterationRecord, Measurement } from './events';
 import type { SigmaProbe } from './sigma-probe';
 
@@ -31,6 +32,12 @@ export const THETA_IN_METRICS = 64;
 const finite = (value: number): number | null => (Number.isFinite(value) ? value : null);
 const finiteRecord = (values: Readonly<Record<string, number>>): Record<string, number | null> =>
   Object.fromEntries(Object.entries(values).map(([name, value]) => [name, finite(value)]));
+/** A measurement as it stands in files. */
+export const shortOf = (m: Measurement): NonNullable<RunSummary['before']> => ({
+  mean: finite(m.mean),
+  standardError: finite(m.standardError),
+  n: m.n,
+});
 const filled = (values: Readonly<Record<string, number>>): boolean => Object.keys(values).length > 0;
 
 /** The line of one iteration, keys in a fixed order. */
@@ -49,15 +56,7 @@ export function metricsLine(record: IterationRecord): MetricsLine {
     ...(theta.length <= THETA_IN_METRICS ? { theta: Array.from(theta, finite) } : {}),
     ...(filled(estimate.metrics) ? { metrics: finiteRecord(estimate.metrics) } : {}),
     ...(filled(estimate.diagnostics) ? { diagnostics: finiteRecord(estimate.diagnostics) } : {}),
-    ...(evaluation === undefined
-      ? {}
-      : {
-          evaluation: {
-            mean: finite(evaluation.mean),
-            standardError: finite(evaluation.standardError),
-            n: evaluation.n,
-          },
-        }),
+    ...(evaluation === undefined ? {} : { evaluation: shortOf(evaluation) }),
   };
 }
 
@@ -72,9 +71,9 @@ export interface RunResult {
   /** Absent when the result is read from a folder. */
   readonly initialTheta?: Float64Array;
   readonly initialDescription?: ThetaDescription;
-  /** After the last iteration. */
+  /** After the last iteration, or that of `best` where `select` says so. */
   readonly theta: Float64Array;
-  /** The exponential average of θ, if the run kept one; `after` and `description` are then of it. */
+  /** The exponential average of `theta`, if the run kept one and ends with the last; `after` and `description` are of it. */
   readonly thetaAverage?: Float64Array;
   readonly description?: ThetaDescription;
   /** Absent when the problem states no evaluation. */
@@ -90,6 +89,12 @@ export interface RunResult {
   readonly innerSteps: number;
   readonly wallSeconds: number;
   readonly interrupted: boolean;
+  /** Which θ the run ends with. */
+  readonly select: Selection;
+  /** The best evaluated θ, of a run with `evaluation.every`; θ₀ and the last count too. */
+  readonly best?: BestEvaluation;
+  /** Whether it ended before its last iteration since no evaluation was better (`evaluation.patience`). */
+  readonly stopped: boolean;
   /** The run's folder, if it has one. */
   readonly directory?: string;
 }
@@ -104,10 +109,15 @@ export interface RunSummary {
   readonly wallSeconds: number;
   readonly engine: string;
   readonly iterations: number;
+  /** Why there are not more iterations: these were all, or `evaluation.patience` was over. */
+  readonly ended: 'iterations' | 'patience';
+  /** Which θ `after` is of. */
+  readonly select: Selection;
+  /** The best evaluation and the iterations done by then; null without `evaluation.every`. */
+  readonly best: (NonNullable<RunSummary['after']> & { readonly iteration: number }) | null;
 }
 
-const short = (m: Measurement | undefined): RunSummary['before'] =>
-  m === undefined ? null : { mean: finite(m.mean), standardError: finite(m.standardError), n: m.n };
+const short = (m: Measurement | undefined): RunSummary['before'] => (m === undefined ? null : shortOf(m));
 
 export function runSummary(result: RunResult): RunSummary {
   return {
@@ -118,5 +128,8 @@ export function runSummary(result: RunResult): RunSummary {
     wallSeconds: result.wallSeconds,
     engine: result.engine,
     iterations: result.iterations,
+    ended: result.stopped ? 'patience' : 'iterations',
+    select: result.select,
+    best: result.best === undefined ? null : { iteration: result.best.iteration, ...shortOf(result.best.measurement) },
   };
 }

@@ -1,6 +1,7 @@
 /** A whole run: compile, judge θ₀, loop, judge θ. Files are the business of a `RunStore`. */
 import {
   CapabilityError,
+  ConfigurationError,
   DivergenceError,
   type Counted,
   type GradientEstimator,
@@ -11,6 +12,7 @@ import {
   type UnrollProgram,
 } from '../contracts';
 import { createAdvisor } from './advice';
+import { isPatienceOver, stoppedNote, withEvaluation, type BestEvaluation, type Selection } from './best';
 import { unlessCancelled } from './cancel';
 import { createEvaluator, type Evaluator } from './evaluate';
 import type { Measurement, RunEvent, RunListener } from './events';
@@ -31,6 +33,10 @@ export interface RunSettings {
     readonly every?: number;
     /** Whether the meta-loss at θ ± σ is measured at the end; by default it is, for estimators that have a σ. */
     readonly probe?: boolean;
+    /** The run ends after so many evaluations in a row without a better one. */
+    readonly patience?: number;
+    /** Which θ the run ends with; absent: `last`. */
+    readonly select?: Selection;
   };
   readonly checkpoint: { readonly seconds: number; readonly keep: number };
 }
@@ -59,6 +65,8 @@ export interface RunStore {
   line(line: MetricsLine): void;
   /** Whole or not at all; returns the file. */
   checkpoint(state: LoopState, before: Measurement | undefined): Promise<string>;
+  /** Keeps the best evaluated θ beside the checkpoints, in place of the one before. */
+  best(best: BestEvaluation): void;
   /** The run ended since its numbers were not finite. */
   diverged(error: DivergenceError): void;
   /** Summary and evaluations. */
@@ -94,6 +102,7 @@ export async function executeRun(options: RunOptions): Promise<RunResult> {
     const advice = `The estimator "${plan.estimator.name}" needs them: choose another engine, or an evolutionary estimator such as nres.`;
     throw new CapabilityError(opened.engine.name, missing, advice);
   }
+  checkJudged(plan);
   emit({ type: 'phase', phase: 'compile' });
   const compiled = await opened.engine.compile(problem);
   // Workers are made twice below; what they differentiate by is compiled once.
@@ -125,6 +134,18 @@ export async function executeRun(options: RunOptions): Promise<RunResult> {
   }
 }
 
+/** @throws ConfigurationError for settings that need evaluations of a problem that has none */
+function checkJudged({ problem, settings: { evaluation } }: RunPlan): void {
+  const key = evaluation.patience !== undefined ? 'patience' : evaluation.select === 'best' ? 'select' : undefined;
+  if (key === undefined || problem.evaluation !== undefined) return;
+  throw new ConfigurationError(
+    `evaluation.${key}`,
+    'nothing',
+    String(evaluation[key]),
+    `"${problem.name}" states no evaluation.`,
+  );
+}
+
 /** Inner steps of the run that the probe of σ may take once more. */
 const PROBED_SHARE = 0.05;
 
@@ -144,7 +165,7 @@ async function runCompiled(run: CompiledRun): Promise<RunResult> {
   const theta0 = initialTheta(problem, settings.seed);
   const describe = (theta: Float64Array): ThetaDescription | undefined => describeTheta(problem, theta);
   const initialDescription = describe(theta0);
-  const start = store?.saved?.state ?? initialState(theta0, outerOptimizer, settings.thetaAverage !== undefined);
+  const saved = store?.saved?.state ?? initialState(theta0, outerOptimizer, settings.thetaAverage !== undefined);
   emit({
     type: 'start',
     problem: problem.name,
@@ -152,10 +173,10 @@ async function runCompiled(run: CompiledRun): Promise<RunResult> {
     engineReason: opened.reason,
     counts: plan.estimator.counts ?? 'pairs',
     iterations: settings.iterations,
-    firstIteration: start.iteration,
+    firstIteration: saved.iteration,
     layout: program.theta,
-    theta: start.theta,
-    ...(initialDescription === undefined ? {} : { description: describe(start.theta) }),
+    theta: saved.theta,
+    ...(initialDescription === undefined ? {} : { description: describe(saved.theta) }),
   });
 
   let before = store?.saved?.before;
@@ -164,6 +185,15 @@ async function runCompiled(run: CompiledRun): Promise<RunResult> {
     before = await unlessCancelled(evaluator.measure(theta0, signal));
   }
   if (before !== undefined) emit({ type: 'evaluation', when: 'before', measurement: before });
+
+  const { every, patience, select = 'last' } = settings.evaluation;
+  const onBest = (best: BestEvaluation): void => store?.best(best);
+  let start = saved;
+  if (every !== undefined && before !== undefined && saved.best === undefined) {
+    const best = withEvaluation(undefined, { iteration: 0, innerSteps: 0, theta: theta0, measurement: before });
+    onBest(best);
+    start = { ...saved, best };
+  }
 
   emit({ type: 'phase', phase: 'train' });
   const history: MetricsLine[] = [...(store?.saved?.history ?? [])];
@@ -181,7 +211,6 @@ async function runCompiled(run: CompiledRun): Promise<RunResult> {
     emit(event);
     if (event.type === 'iteration') for (const text of advise(event.record)) emit({ type: 'notice', text });
   };
-  const { every } = settings.evaluation;
   const state = await runOuterLoop({
     program,
     estimator: plan.estimator,
@@ -193,7 +222,12 @@ async function runCompiled(run: CompiledRun): Promise<RunResult> {
     ...(evaluator === undefined || every === undefined
       ? {}
       : {
-          evaluate: { every, measure: (theta: Float64Array, cancel: AbortSignal) => evaluator.measure(theta, cancel) },
+          evaluate: {
+            every,
+            ...(patience === undefined ? {} : { patience }),
+            onBest,
+            measure: (theta: Float64Array, cancel: AbortSignal) => evaluator.measure(theta, cancel),
+          },
         }),
     describe,
     listener,
@@ -201,15 +235,28 @@ async function runCompiled(run: CompiledRun): Promise<RunResult> {
     signal,
   });
 
-  let interrupted = state.iteration < settings.iterations;
-  const judged = averagedTheta(state, settings.thetaAverage);
+  const stopped = state.iteration < settings.iterations && isPatienceOver(state.best, patience);
+  let interrupted = state.iteration < settings.iterations && !stopped;
+  const last = averagedTheta(state, settings.thetaAverage);
+  let { best } = state;
+  if (stopped && best !== undefined) {
+    emit({ type: 'notice', text: stoppedNote(best, state.iteration, settings.iterations, state === start) });
+  }
   let after: Measurement | undefined;
   if (!interrupted && evaluator !== undefined) {
     emit({ type: 'phase', phase: 'evaluate-after' });
-    after = await unlessCancelled(evaluator.measure(judged, signal));
+    after = await unlessCancelled(evaluator.measure(last, signal));
     if (after === undefined) interrupted = true;
-    else emit({ type: 'evaluation', when: 'after', measurement: after });
+    else if (best !== undefined) {
+      const { iteration, innerSteps } = state;
+      best = withEvaluation(best, { iteration, innerSteps, theta: last, measurement: after });
+      if (best.since === 0) onBest(best);
+      if (select === 'best') after = best.measurement;
+    }
+    if (after !== undefined) emit({ type: 'evaluation', when: 'after', measurement: after });
   }
+  const chosen = select === 'best' ? best : undefined;
+  const judged = chosen?.theta ?? last;
   const sigma = history.at(-1)?.diagnostics?.sigma;
   let sigmaProbe: SigmaProbe | undefined;
   if (!interrupted && evaluator !== undefined && typeof sigma === 'number' && settings.evaluation.probe !== false) {
@@ -240,8 +287,8 @@ async function runCompiled(run: CompiledRun): Promise<RunResult> {
     layout: program.theta,
     ...(plan.estimator.counts === undefined ? {} : { counts: plan.estimator.counts }),
     initialTheta: theta0,
-    theta: state.theta,
-    ...(state.average === undefined ? {} : { thetaAverage: judged }),
+    theta: chosen?.theta ?? state.theta,
+    ...(state.average === undefined || chosen !== undefined ? {} : { thetaAverage: judged }),
     ...(initialDescription === undefined ? {} : { initialDescription }),
     ...(description === undefined ? {} : { description }),
     ...(before === undefined ? {} : { before }),
@@ -252,10 +299,14 @@ async function runCompiled(run: CompiledRun): Promise<RunResult> {
     innerSteps: state.innerSteps,
     wallSeconds: state.wallSeconds,
     interrupted,
+    select,
+    ...(best === undefined ? {} : { best }),
+    stopped,
     ...(store === undefined ? {} : { directory: store.path }),
   };
   if (!interrupted) await store?.finish(result);
-  emit({ type: 'end', reason: interrupted ? 'interrupted' : 'finished', iterations: state.iteration });
+  const reason = interrupted ? 'interrupted' : stopped ? 'stopped' : 'finished';
+  emit({ type: 'end', reason, iterations: state.iteration });
   return result;
 }
 

@@ -1,6 +1,7 @@
 /** Pictures of a run: vega-lite specifications rendered to self-contained SVG, without a display. */
 import { parse, View } from 'vega';
 import { compile, type TopLevelSpec } from 'vega-lite';
+import type { Measurement } from '../outer/events';
 import type { RunResult } from '../outer/result';
 import { thetaNames } from './run-report';
 
@@ -175,9 +176,30 @@ function trainingCharts(result: RunResult): LineChart[] {
   ];
 }
 
+/** Evaluations in the course of the run, the first and the last included. */
+function evaluationCharts({ before, after, select, best, history, iterations }: RunResult): LineChart[] {
+  const metric = (before ?? after)?.metric;
+  if (metric === undefined) return [];
+  const within = history.flatMap(({ iteration, evaluation }) =>
+    evaluation === undefined ? [] : [{ x: iteration + 1, y: evaluation.mean ?? NaN, line: metric }],
+  );
+  if (within.length === 0) return [];
+  // Of a run that ends with the best, what is judged at the end was measured before.
+  const last = select === 'best' && best?.iteration !== iterations ? undefined : after;
+  const point = (x: number, measured: Measurement | undefined): Point[] =>
+    measured === undefined || within.at(-1)?.x === x ? [] : [{ x, y: measured.mean, line: metric }];
+  const points = [...point(0, before), ...within, ...point(iterations, last)];
+  return [{ title: 'Evaluations', x: 'outer iteration', y: metric, points }];
+}
+
 /** All pictures that the report's numbers allow; those without points are left out. */
 export async function reportCharts(result: RunResult): Promise<Chart[]> {
-  const charts = [...scheduleCharts(result), ...learningCurves(result), ...trainingCharts(result)];
+  const charts = [
+    ...scheduleCharts(result),
+    ...learningCurves(result),
+    ...evaluationCharts(result),
+    ...trainingCharts(result),
+  ];
   return Promise.all(
     charts
       .map((chart) => ({ ...chart, points: finite(chart.points) }))

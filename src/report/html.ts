@@ -57,6 +57,13 @@ function verdict({ before, after }: RunResult): string {
   return `${after.metric} is ${better ? 'better' : 'worse'} by ${size} (difference ± its standard error over ${after.n} starts).`;
 }
 
+/** `0.91 ± 0.01 (n = 5) after iteration 40; the run ends with its last θ`; empty if there is none. */
+export function bestLine({ best, select }: Pick<RunResult, 'best' | 'select'>): string {
+  if (best === undefined) return '';
+  const ends = select === 'best' ? 'with it' : 'with its last θ';
+  return `${formatMeasurement(best.measurement)} after iteration ${best.iteration}; the run ends ${ends}`;
+}
+
 /** The probe of σ, with what it says. */
 function sigmaSection(probe: SigmaProbe | undefined): string {
   if (probe === undefined) return '';
@@ -78,7 +85,8 @@ export async function renderReport(report: RunReport): Promise<string> {
   const facts: [string, string][] = [
     ['engine', `${result.engine} (${result.engineReason})`],
     ['seed', String(report.seed)],
-    ['outer iterations', String(result.iterations)],
+    ['outer iterations', `${result.iterations}${result.stopped ? ', stopped early (evaluation.patience)' : ''}`],
+    ...(result.best === undefined ? [] : [['best evaluation', bestLine(result)] as [string, string]]),
     ['inner steps', result.innerSteps.toLocaleString('en')],
     [`dropped ${result.counts ?? 'pairs'}`, String(dropped)],
     ['wall time', `${result.wallSeconds.toFixed(1)} s`],

@@ -13,7 +13,7 @@ export {
   type RunGroup,
 } from './comparison';
 export { renderComparison } from './comparison-page';
-export { beforeAfterRows, change, formatMeasurement, renderReport } from './html';
+export { beforeAfterRows, bestLine, change, formatMeasurement, renderReport } from './html';
 export { metaTestNotes, metaTestTable, trialLines, trialsCsv, type TrialLine } from './meta-test';
 export { metaTestCharts, renderMetaTest } from './meta-test-page';
 export { escapeHtml, figures, formatNumber, page, table } from './page';

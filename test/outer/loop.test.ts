@@ -310,6 +310,67 @@ describe('an iteration that does not end within the grace', () => {
   });
 });
 
+describe('patience', () => {
+  /** What each θ on the way is worth, by its first number, which is 4·0.75ⁿ. */
+  const judged = (value: (x: number) => number, patience?: number, minimise = true): LoopOptions['evaluate'] => ({
+    every: 1,
+    ...(patience === undefined ? {} : { patience }),
+    measure: ([x]) =>
+      Promise.resolve({
+        metric: 'distance',
+        minimise,
+        mean: value(x),
+        standardError: 0,
+        n: 1,
+        values: [value(x)],
+        curve: { name: 'loss', t: [], value: [] },
+      }),
+  });
+  const distance = (x: number): number => Math.abs(x - 1);
+  const N = 30;
+
+  test.each([1, 2, 3, 7])(
+    '%d: ends so many evaluations after the best, which is 4·0.75⁵ where 1 is best',
+    async (n) => {
+      const { events, end } = loop({ iterations: N, evaluate: judged(distance, n) });
+      const { iteration, best } = await end;
+      expect(iteration).toBe(5 + n);
+      expect(iterations(events)).toHaveLength(5 + n);
+      expect(best).toMatchObject({ iteration: 5, innerSteps: 50, since: n, measurement: { mean: 1 - 4 * 0.75 ** 5 } });
+      expect(Array.from(best!.theta)).toEqual([4 * 0.75 ** 5, -8 * 0.75 ** 5]);
+    },
+  );
+
+  test('the last evaluation counts, and none is one too many', async () => {
+    const ended = async (patience?: number, total = N): Promise<number> =>
+      (await loop({ iterations: total, evaluate: judged(distance, patience) }).end).iteration;
+    // Nothing is evaluated after the last iteration: the ninth is not known to be the fourth in a row.
+    expect(await Promise.all([ended(), ended(3, 8), ended(4, 9)])).toEqual([N, 8, 9]);
+  });
+
+  test('better is more, where more is better; an equal is none; NaN is worse than any number', async () => {
+    const more = await loop({ iterations: N, evaluate: judged((x) => -distance(x), 2, false) }).end;
+    expect([more.iteration, more.best!.iteration]).toEqual([7, 5]);
+    const same = await loop({ iterations: N, evaluate: judged(() => 1, 4) }).end;
+    expect([same.iteration, same.best!.iteration]).toEqual([5, 1]);
+    const late = await loop({ iterations: N, evaluate: judged((x) => (x > 2 ? NaN : distance(x)), 4) }).end;
+    expect([late.iteration, late.best!.iteration]).toEqual([9, 5]);
+    const lost = await loop({ iterations: N, evaluate: judged((x) => (x < 2 ? NaN : distance(x)), 4) }).end;
+    expect([lost.iteration, lost.best!.iteration]).toEqual([6, 2]);
+  });
+
+  test('from any state it ends alike, from its end at once', async () => {
+    const options = { iterations: N, evaluate: judged(distance, 3), thetaAverage: 0.5 };
+    const whole = loop({ ...options, saveAt: () => true });
+    const expected = await whole.end;
+    expect(expected.iteration).toBeLessThan(N);
+    for (const start of whole.saved) {
+      const { population: _, ...end } = await loop({ ...options, start }).end;
+      expect({ ...end, wallSeconds: 0 }).toEqual({ ...expected, wallSeconds: 0 });
+    }
+  });
+});
+
 test('timers get their turn although no estimate ever leaves the microtask queue', async () => {
   let ticks = 0;
   const timer = setInterval(() => ticks++, 1);

@@ -111,6 +111,9 @@ describe('a finished run', () => {
       wallSeconds: expect.any(Number) as number,
       engine: 'reference',
       iterations: 4,
+      ended: 'iterations',
+      select: 'last',
+      best: null,
     });
   });
 

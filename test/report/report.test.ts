@@ -40,6 +40,8 @@ const result: RunResult = {
   wallSeconds: 12.5,
   innerSteps: 6400,
   interrupted: false,
+  select: 'last',
+  stopped: false,
   history: [
     {
       ...line,

@@ -1,7 +1,7 @@
 import { evaluateRun, readRunConfig } from '../../outer/run-directory';
 import { formatMeasurement } from '../../report';
 import { EXIT } from '../exit-codes';
-import { integerOption } from '../options';
+import { checkpointOption, integerOption } from '../options';
 import { recordedPlugins } from '../recorded-plugins';
 import { engineLimits, openContainer, type CommonOptions, type LimitOptions, type Terminal } from '../session';
 
@@ -15,7 +15,7 @@ export interface EvaluateOptions extends CommonOptions, LimitOptions {
 export async function evaluate(directory: string, options: EvaluateOptions, terminal: Terminal): Promise<number> {
   const particles = integerOption('--particles', options.particles, 1);
   const seed = integerOption('--seed', options.seed, 0);
-  const checkpoint = integerOption('--checkpoint', options.checkpoint, 0);
+  const checkpoint = checkpointOption(options.checkpoint);
   const limits = engineLimits(options);
   const { run } = readRunConfig(directory);
   const resolver = await openContainer(recordedPlugins(run.plugins, options.plugin));

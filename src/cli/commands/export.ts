@@ -4,7 +4,7 @@ import { ConfigurationError } from '../../contracts';
 import { encodeWeights } from '../../deploy';
 import { optimizerOfRun, readRunConfig, writeWhole } from '../../outer/run-directory';
 import { EXIT } from '../exit-codes';
-import { integerOption } from '../options';
+import { checkpointOption } from '../options';
 import { shown } from '../outcome';
 import { recordedPlugins } from '../recorded-plugins';
 import { openContainer, type CommonOptions, type Terminal } from '../session';
@@ -31,7 +31,7 @@ function filePath(given: string): string {
 /** The optimizer of a run as one file, for `loadOptimizer` in Node and in pages. */
 export async function exportOptimizer(directory: string, options: ExportOptions, terminal: Terminal): Promise<number> {
   const path = filePath(options.output ?? `optimizer${ENDING}`);
-  const checkpoint = integerOption('--checkpoint', options.checkpoint, 0);
+  const checkpoint = checkpointOption(options.checkpoint);
   const resolver = await openContainer(recordedPlugins(readRunConfig(directory).run.plugins, options.plugin));
   const weights = await optimizerOfRun(directory, resolver, checkpoint);
   const bytes = encodeWeights(weights);

@@ -6,7 +6,7 @@ import { metaTestNotes, metaTestTable, renderMetaTest, trialLines, trialsCsv } f
 import { dataProgress } from '../data-progress';
 import { EXIT } from '../exit-codes';
 import { commandLine, noticeLines } from '../measured';
-import { integerOption } from '../options';
+import { checkpointOption, integerOption } from '../options';
 import { shown } from '../outcome';
 import { recordedPlugins } from '../recorded-plugins';
 import {
@@ -52,7 +52,7 @@ export async function metaTest(directory: string, options: MetaTestOptions, term
   const tuningSeeds = integerOption('--tuning-seeds', options.tuningSeeds, 1);
   const seeds = integerOption('--seeds', options.seeds, 1);
   const seed = integerOption('--seed', options.seed, 0);
-  const checkpoint = integerOption('--checkpoint', options.checkpoint, 0);
+  const checkpoint = checkpointOption(options.checkpoint);
   const limits = engineLimits(options);
   const resolver = await openContainer(recordedPlugins(readRunConfig(directory).run.plugins, options.plugin));
   const quiet = options.quiet === true || options.json === true;

@@ -2,12 +2,16 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { CheckpointError, type ArrayBundle, type NamedArray } from '../../contracts';
+import type { BestEvaluation } from '../best';
 import type { Measurement } from '../events';
 import type { LoopState } from '../loop';
 import { nonFinite, reviveNumbers, writeWhole, written } from './files';
 import { decodeSafetensors, encodeSafetensors } from './safetensors';
 
 const FORMAT = 'outerloop-checkpoint-1';
+const BEST_FORMAT = 'outerloop-best-1';
+/** The best evaluated θ. Not one of those that `checkpoint.keep` counts. */
+const BEST = 'best.safetensors';
 const NAME = /^iteration-(\d{8,})\.safetensors$/;
 /** A checkpoint larger than this leaves room for few. */
 const LARGE_BYTES = 200e6;
@@ -52,7 +56,7 @@ export function removeLeftovers(run: string): void {
   } catch {
     return;
   }
-  for (const name of names) if (!NAME.test(name)) rmSync(join(folderOf(run), name), { force: true });
+  for (const name of names) if (!NAME.test(name) && name !== BEST) rmSync(join(folderOf(run), name), { force: true });
 }
 
 /**
@@ -77,11 +81,12 @@ const vector = (data: Float64Array): NamedArray => ({ shape: [data.length], data
 /** Writes a checkpoint and drops the oldest. Returns its path. */
 export function writeCheckpoint(run: string, checkpoint: Checkpoint, keep: number): string {
   const { state, before, configuration } = checkpoint;
-  const { theta, average, optimizer, population, ...counters } = state;
+  const { theta, average, optimizer, population, best, ...counters } = state;
   const bytes = encodeSafetensors({
     tensors: {
       theta: vector(theta),
       ...(average === undefined ? {} : { average: vector(average) }),
+      ...(best === undefined ? {} : { best: vector(best.theta) }),
       ...prefixed('optimizer', optimizer),
       ...prefixed('population', population),
     },
@@ -91,6 +96,7 @@ export function writeCheckpoint(run: string, checkpoint: Checkpoint, keep: numbe
       counters: JSON.stringify(counters),
       hasPopulation: String(population !== undefined),
       ...(before === undefined ? {} : { before: JSON.stringify(before, nonFinite) }),
+      ...(best === undefined ? {} : { best: bestText(best) }),
     },
   });
   written(run, () => mkdirSync(folderOf(run), { recursive: true }));
@@ -98,6 +104,54 @@ export function writeCheckpoint(run: string, checkpoint: Checkpoint, keep: numbe
   writeWhole(path, bytes);
   retain(run, keep, path);
   return path;
+}
+
+/** All but θ. */
+function bestText({ theta: _, ...numbers }: BestEvaluation): string {
+  return JSON.stringify(numbers, nonFinite);
+}
+
+/** What `bestText` and θ were of; undefined where one of them is absent. */
+function bestOf(theta: NamedArray | undefined, text: string | undefined): BestEvaluation | undefined {
+  if (text === undefined || !(theta?.data instanceof Float64Array)) return undefined;
+  return { ...(JSON.parse(text, reviveNumbers) as Omit<BestEvaluation, 'theta'>), theta: theta.data };
+}
+
+/** Keeps the best evaluated θ in place of the one before, or, of `undefined`, none. */
+export function writeBest(run: string, best: BestEvaluation | undefined): void {
+  const path = join(folderOf(run), BEST);
+  if (best === undefined) {
+    rmSync(path, { force: true });
+    return;
+  }
+  written(run, () => mkdirSync(folderOf(run), { recursive: true }));
+  writeWhole(
+    path,
+    encodeSafetensors({
+      tensors: { theta: vector(best.theta) },
+      metadata: { format: BEST_FORMAT, best: bestText(best) },
+    }),
+  );
+}
+
+/** The best evaluated θ of a run; undefined if none was kept. @throws CheckpointError if the file is damaged */
+export function readBest(run: string): BestEvaluation | undefined {
+  const path = join(folderOf(run), BEST);
+  let bytes: Uint8Array;
+  try {
+    bytes = readFileSync(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw new CheckpointError(`${path} cannot be read: ${(error as Error).message}.`, { cause: error });
+  }
+  const { tensors, metadata } = decodeSafetensors(bytes, path);
+  const fields = metadata as Readonly<Record<string, string | undefined>>;
+  const best = bestOf(tensors.theta, fields.best);
+  if (fields.format !== BEST_FORMAT || best === undefined) {
+    const got = fields.format ?? 'none';
+    throw new CheckpointError(`${path} holds no θ of this version: expected ${BEST_FORMAT}, got ${got}.`);
+  }
+  return best;
 }
 
 /** The newest `keep` stay, or two once one of them is large; the one just written always does. */
@@ -126,12 +180,17 @@ export function readCheckpoint(path: string): Checkpoint {
       `${path} is no checkpoint of this version: expected ${FORMAT}, got ${fields.format ?? 'none'}.`,
     );
   }
-  const counters = JSON.parse(fields.counters) as Omit<LoopState, 'theta' | 'average' | 'optimizer' | 'population'>;
+  const counters = JSON.parse(fields.counters) as Omit<
+    LoopState,
+    'theta' | 'average' | 'optimizer' | 'population' | 'best'
+  >;
+  const best = bestOf(tensors.best, fields.best);
   const state: LoopState = {
     ...counters,
     theta: theta.data,
     ...(average?.data instanceof Float64Array ? { average: average.data } : {}),
     optimizer: unprefixed('optimizer', tensors),
+    ...(best === undefined ? {} : { best }),
     ...(fields.hasPopulation === 'true' ? { population: unprefixed('population', tensors) } : {}),
   };
   return {

@@ -1,5 +1,6 @@
 /** Runs on disk. Needs Node; the rest of src/outer does not. */
 export { chooseCheckpoint, listCheckpoints, readCheckpoint, type Checkpoint, type CheckpointFile } from './checkpoints';
+export type { CheckpointChoice } from './chosen-theta';
 export { isFolder, readWhole, writeJson, writeWhole } from './files';
 export { theseVersions, thisMachine, type Machine, type Versions } from './machine';
 export { readRunResult } from './read-result';

@@ -9,7 +9,6 @@ import {
 import type { EngineLimits } from '../../engines';
 import { metaTestProblem } from '../combinators/unroll';
 import type { ResolvedConfig } from '../config';
-import { averagedTheta } from '../loop';
 import { metaTest, plannedSteps, type Contestant, type MetaTest } from '../meta-test';
 import {
   baseLines,
@@ -23,7 +22,7 @@ import {
 import { prepareParts } from '../prepare';
 import type { Resolver } from '../resolver';
 import { layoutOfOptimizer } from '../theta';
-import { chooseCheckpoint } from './checkpoints';
+import { chosenTheta, type CheckpointChoice } from './chosen-theta';
 import { readRunConfig } from './run-directory';
 import { recordedConfig } from './runs';
 
@@ -41,8 +40,8 @@ export interface MetaTestRunOptions {
   readonly seeds?: number;
   /** Of all fresh starts; 0 by default. No number is shared with the training of any run. */
   readonly seed?: number;
-  /** Iteration of the checkpoint; by default the newest. */
-  readonly checkpoint?: number;
+  /** See `chosenTheta`. */
+  readonly checkpoint?: CheckpointChoice;
   readonly engine?: string;
   readonly limits?: EngineLimits;
   readonly watch?: DataWatch;
@@ -139,11 +138,11 @@ export async function metaTestRun(path: string, options: MetaTestRunOptions): Pr
   const run = recordedConfig(path, readRunConfig(path), resolver);
   const tasks = metaTestTasks(options.tasks, run, resolver);
   const lines = baseLines(options.baselines ?? DEFAULT_BASE_LINES, resolver);
-  const checkpoint = chooseCheckpoint(path, options.checkpoint);
-  if (checkpoint === undefined) {
+  const chosen = chosenTheta(path, run, options.checkpoint);
+  if (chosen === undefined) {
     throw new RunDirectoryError(`${path} has no checkpoint yet, so there is no θ to test.`);
   }
-  const theta = averagedTheta(checkpoint.state, run.thetaAverage);
+  const { theta } = chosen;
   const name = run.optimizer?.name ?? '';
   // A base line of the same name is another contestant.
   const learned = lines.some((line) => line.name === name) ? `${name} (of the run)` : name;
@@ -172,7 +171,7 @@ export async function metaTestRun(path: string, options: MetaTestRunOptions): Pr
     return {
       path,
       optimizer: learned,
-      iterations: checkpoint.state.iteration,
+      iterations: chosen.iteration,
       engine: opened.engine.name,
       engineReason: opened.reason,
       seed,

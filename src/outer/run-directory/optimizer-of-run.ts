@@ -1,11 +1,11 @@
 /** The optimizer that a run has meta-trained, with what its file says about how. */
 import { RunDirectoryError, type ConfigObject, type ThetaLayout } from '../../contracts';
-import { averagedTheta } from '../loop';
 import { prepareOptimizer } from '../prepare';
 import type { Resolver } from '../resolver';
+import { shortOf } from '../result';
 import { layoutOfOptimizer } from '../theta';
 import { version } from '../version';
-import { chooseCheckpoint } from './checkpoints';
+import { chosenTheta, type CheckpointChoice } from './chosen-theta';
 import { readRunConfig, readSummary } from './run-directory';
 import { recordedConfig } from './runs';
 
@@ -18,10 +18,14 @@ export interface OptimizerOfRun {
 }
 
 /**
- * @param checkpoint iteration of the checkpoint; by default the newest
+ * @param checkpoint see `chosenTheta`
  * @throws RunDirectoryError for a run of something else, or one without a checkpoint
  */
-export async function optimizerOfRun(path: string, resolver: Resolver, checkpoint?: number): Promise<OptimizerOfRun> {
+export async function optimizerOfRun(
+  path: string,
+  resolver: Resolver,
+  checkpoint?: CheckpointChoice,
+): Promise<OptimizerOfRun> {
   const config = recordedConfig(path, readRunConfig(path), resolver);
   const { optimizer, task, data, horizon, objective, estimator, outerOptimizer, seed, preset } = config;
   if (optimizer === undefined) {
@@ -29,10 +33,10 @@ export async function optimizerOfRun(path: string, resolver: Resolver, checkpoin
       `${path} trains the problem "${String(config.problem?.name)}": expected a run of a task and an optimizer.`,
     );
   }
-  const chosen = chooseCheckpoint(path, checkpoint);
+  const chosen = chosenTheta(path, config, checkpoint);
   if (chosen === undefined) throw new RunDirectoryError(`${path} has no checkpoint yet, so there is no θ to export.`);
   const built = await prepareOptimizer(optimizer, resolver);
-  const theta = averagedTheta(chosen.state, config.thetaAverage);
+  const { theta } = chosen;
   const layout = layoutOfOptimizer(built);
   if (layout.size !== theta.length) {
     throw new RunDirectoryError(
@@ -50,10 +54,11 @@ export async function optimizerOfRun(path: string, resolver: Resolver, checkpoin
     record: JSON.parse(
       JSON.stringify({
         outerloop: version,
-        iterations: chosen.state.iteration,
-        innerSteps: chosen.state.innerSteps,
+        iterations: chosen.iteration,
+        innerSteps: chosen.innerSteps,
         ...known,
         ...(summary === undefined ? {} : { before: summary.before, after: summary.after }),
+        ...(chosen.measurement === undefined ? {} : { after: shortOf(chosen.measurement) }),
       }),
     ) as ConfigObject,
   };

@@ -1,8 +1,9 @@
 import { resolve } from 'node:path';
+import type { ResolvedConfig } from '../config';
 import { averagedTheta } from '../loop';
 import type { RunResult } from '../result';
-import { chooseCheckpoint } from './checkpoints';
-import { readEvaluations, readMetrics, readRunConfig } from './run-directory';
+import { chooseCheckpoint, readBest } from './checkpoints';
+import { readEvaluations, readMetrics, readRunConfig, readSummary } from './run-directory';
 
 /**
  * What a folder tells of its run; of an unfinished one, up to its newest checkpoint.
@@ -16,14 +17,20 @@ export function readRunResult(path: string): RunResult {
   const checkpoint = chooseCheckpoint(path);
   const state = checkpoint?.state;
   const { before, after, sigmaProbe, initialDescription, description } = evaluations ?? { before: checkpoint?.before };
-  const { thetaAverage } = config as { readonly thetaAverage?: number };
+  const { thetaAverage, evaluation } = config as Partial<Pick<ResolvedConfig, 'thetaAverage' | 'evaluation'>>;
+  const select = evaluation?.select ?? 'last';
+  const best = readBest(path);
+  const chosen = select === 'best' ? best : undefined;
   const known = {
     before,
     after,
     sigmaProbe,
     initialDescription,
     description,
-    ...(state?.average === undefined ? {} : { thetaAverage: averagedTheta(state, thetaAverage) }),
+    best,
+    ...(state?.average === undefined || chosen !== undefined
+      ? {}
+      : { thetaAverage: averagedTheta(state, thetaAverage) }),
   };
   return {
     problem,
@@ -31,13 +38,15 @@ export function readRunResult(path: string): RunResult {
     engineReason,
     layout,
     ...(counts === undefined ? {} : { counts }),
-    theta: state?.theta ?? new Float64Array(layout.size).fill(NaN),
+    theta: chosen?.theta ?? state?.theta ?? new Float64Array(layout.size).fill(NaN),
     ...(Object.fromEntries(Object.entries(known).filter(([, value]) => value !== undefined)) as Partial<RunResult>),
     history,
     iterations: state?.iteration ?? 0,
     innerSteps: state?.innerSteps ?? 0,
     wallSeconds: evaluations?.wallSeconds ?? state?.wallSeconds ?? 0,
     interrupted: evaluations === undefined,
+    select,
+    stopped: readSummary(path)?.ended === 'patience',
     directory: resolve(path),
   };
 }

@@ -28,6 +28,7 @@ import {
   type ThetaLayout,
   type UnrollEngine,
 } from '../../contracts';
+import type { BestEvaluation } from '../best';
 import type { Measurement } from '../events';
 import type { LoopState } from '../loop';
 import { canonical } from '../prepare';
@@ -35,7 +36,7 @@ import type { OpenedEngine } from '../resolver';
 import { runSummary, type MetricsLine, type RunResult, type RunSummary } from '../result';
 import type { CompiledProblem, RunStore, SavedRun } from '../run';
 import type { SigmaProbe } from '../sigma-probe';
-import { chooseCheckpoint, goBackTo, removeLeftovers, writeCheckpoint } from './checkpoints';
+import { chooseCheckpoint, goBackTo, removeLeftovers, writeBest, writeCheckpoint } from './checkpoints';
 import { append, reviveNumbers, writeJson, writeWhole, written } from './files';
 import { FolderLock, isDeadAside, isLocked, LOCK } from './lock';
 import { differences, theseVersions, thisMachine, type Fingerprint, type Machine, type Versions } from './machine';
@@ -336,6 +337,7 @@ export class RunDirectory implements RunStore {
     for (const file of [SUMMARY, EVALUATION, DIVERGENCE]) rmSync(join(this.path, file), { force: true });
     if (this.moved !== undefined) writeJson(join(this.path, CONFIG), this.moved);
     goBackTo(this.path, this.saved?.state.iteration ?? 0, this.keep);
+    writeBest(this.path, this.saved?.state.best);
     if (existsSync(join(this.path, METRICS))) {
       writeWhole(join(this.path, METRICS), this.lines.map((line) => `${line}\n`).join(''));
     }
@@ -353,6 +355,11 @@ export class RunDirectory implements RunStore {
     written(join(this.path, METRICS), () => fsyncSync(this.descriptor()));
     const { configuration } = this;
     return Promise.resolve(writeCheckpoint(this.path, { state, before, configuration }, this.keep));
+  }
+
+  best(best: BestEvaluation): void {
+    this.lock.check();
+    writeBest(this.path, best);
   }
 
   finish(result: RunResult): Promise<void> {

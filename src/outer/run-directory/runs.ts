@@ -4,12 +4,11 @@ import type { EngineLimits } from '../../engines';
 import { resolveConfig, type ResolvedConfig } from '../config';
 import { createEvaluator } from '../evaluate';
 import { dataWatch, noticesTo, type Measurement, type RunListener } from '../events';
-import { averagedTheta } from '../loop';
 import { prepareRun } from '../prepare';
 import type { Resolver } from '../resolver';
 import type { RunResult } from '../result';
 import { executeRun, type CompiledProblem } from '../run';
-import { chooseCheckpoint } from './checkpoints';
+import { chosenTheta, type CheckpointChoice } from './chosen-theta';
 import { checkFree, readRunConfig, RunDirectory, type OpenOptions, type RunConfig } from './run-directory';
 
 export interface StartOptions {
@@ -123,24 +122,23 @@ export interface EvaluateOptions {
   readonly particles?: number;
   /** Instead of the run's own: other starts, other batches. */
   readonly seed?: number;
-  /** Iteration of the checkpoint; by default the newest. */
-  readonly checkpoint?: number;
+  /** See `chosenTheta`. */
+  readonly checkpoint?: CheckpointChoice;
 }
 
-/** Judges the θ of a run's newest checkpoint (its average, if it keeps one) from fresh starts. Writes nothing. */
+/** Judges the θ that the run ends with, or that of a checkpoint, from fresh starts. Writes nothing. */
 export async function evaluateRun(path: string, options: EvaluateOptions): Promise<Measurement> {
   const { resolver } = options;
   const config = recordedConfig(path, readRunConfig(path), resolver);
-  const checkpoint = chooseCheckpoint(path, options.checkpoint);
-  if (checkpoint === undefined)
-    throw new RunDirectoryError(`${path} has no checkpoint yet, so there is no θ to judge.`);
+  const chosen = chosenTheta(path, config, options.checkpoint);
+  if (chosen === undefined) throw new RunDirectoryError(`${path} has no checkpoint yet, so there is no θ to judge.`);
   const opened = await resolver.openEngine(options.engine ?? config.engine, options.limits);
   try {
     const { problem, settings } = (await prepareRun(config, resolver)).plan;
     if (problem.evaluation === undefined) {
       throw new RunDirectoryError(`the problem "${problem.name}" of ${path} states no evaluation.`);
     }
-    const theta = averagedTheta(checkpoint.state, settings.thetaAverage);
+    const { theta } = chosen;
     const evaluator = await createEvaluator(opened.engine, problem.evaluation, theta.length, {
       seed: options.seed ?? settings.seed,
       particles: options.particles ?? settings.evaluation.particles,
