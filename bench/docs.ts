@@ -26,7 +26,8 @@ npm run bench -- --save my-machine                # also bench/results/my-machin
 npm run bench:docs                                # this page from bench/results
 \`\`\`
 
-Peers: \`bench/peers/jax/setup.sh\` makes the virtual environment of the JAX peer (pinned, git-ignored). Hand-written C
+Peers: \`bench/peers/jax/setup.sh\` makes the virtual environment of the JAX peer (pinned, git-ignored); \`setup.sh python3 CHECKOUT\`
+adds google/learned_optimization's own meta-training step. Hand-written C
 takes part where \`OUTERLOOP_REFERENCE_C\` or \`--reference-c\` names a folder that has it; most of it needs AVX-512. The
 limit of the machine is measured by \`bench/peers/c/peak.c\`: fused multiply-adds on registers alone, all threads.
 
@@ -52,10 +53,12 @@ limit of the machine is measured by \`bench/peers/c/peak.c\`: fused multiply-add
 | --------------- | ---------------------------------------------------------------------------------------------------------------------------------- | ------------------------------------------------------------------------------------------------------------------- |
 | \`mnist-window\`  | schedule of SGD with momentum, MLP 784-100-100-10, batch 100, and a fresh validation batch for the objective, loss or accuracy     | 55.8 M: products only, 2·100·(2·89400 + 11000) + 2·100·89400                                                        |
 | \`lopt-window\`   | per-parameter MLP 19-32-32-2 as the optimizer of an MLP with GELU, batch 128, validation loss after the update                     | products of the inner MLP, and 2·(8·32 + 32·32 + 32·2) a parameter: the time features' share is one vector for all  |
+| \`adafac-window\` | AdafacMlp 39-4-4-2 in its place                                                                                                    | products of the inner MLP, and 2·(28·4 + 4·4 + 4·2) a parameter: other work per parameter does not count              |
+| \`conv-window\`   | schedule of SGD with momentum, four layers of 3 × 3 taps and 32 channels on CIFAR-10's shape, batch 32, validation loss            | products of all layers, padding as what it is multiplied as                                                         |
 | \`lorenz-window\` | two trajectories of a Lorenz system; 100 windows a round                                                                                                | 30                                                                                                                  |
 | \`influence\`     | influence balancing, 23 numbers; 300 windows of one step, noise anew in each; the matrix as a matrix (dense) or as shifts (banded) | 1107 dense, 95 banded                                                                                               |
 | \`tbptt-window\`  | windows of W steps that give the gradient of their mean loss by θ: the MLP of \`mnist-window\` with the logarithm of each step's learning rate as θ (200 of them); the problem of \`lopt-window\` | |
-| \`outer\`         | whole outer iterations, as a run does them: \`mnist-lr\` as \`npm start\` has it, \`lorenz\` by NRES with 200 pairs and W = 100        |                                                                                                                     |
+| \`outer\`         | whole outer iterations, as a run does them: \`mnist-lr\` as \`npm start\` has it, \`lorenz\` by NRES with 200 pairs and W = 100; \`lopt-notebook\`, a per-parameter MLP on 64-32-10, batch 128, by PES with 16 pairs and W = 10, beside google/learned_optimization |                                                                                                                     |
 | \`compile\`       | \`mnist-window\`, in fresh processes                                                                                                 |                                                                                                                     |
 | \`threads\`       | one thread against two                                                                                                             |                                                                                                                     |
 | \`curves\`        | the cost of an inner step against W, T, the number of windows done and N                                                           |                                                                                                                     |
@@ -71,7 +74,9 @@ before its first window, _measured_ by how much the process grew over that windo
 
 In \`influence\` JAX has all 300 windows in one jitted scan, ours is called 300 times. Among JAX's outer iterations of
 \`lorenz\`, _as released_ computes what the code released with the NRES paper computes (keys, noise and resets at every
-inner step), in one jitted scan instead of a call for each; the others draw and reset once a window.
+inner step), in one jitted scan instead of a call for each; the others draw and reset once a window. learned_optimization's
+meta-loss in \`lopt-notebook\` is that of the training batch before the update, as its notebooks have it, which spares it a
+forward pass that ours has: a fresh training batch after the update.
 `;
 
 const TFJS_NOTES = `_Kernels_: inside TensorFlow.js' kernel functions. _Host loops_: inside the engine's own loops that stand in for a kernel

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { MAIN_CASE, OVERHEAD_CASES, WINDOW_CASES } from './cases';
 import { OUTER_CASES } from './cases/outer';
 import { EngineProcess, inProcess } from './candidates/engine-process';
-import { JaxCandidate } from './candidates/jax';
+import { JaxCandidate, programMissing } from './candidates/jax';
 import { CURVES } from './curves';
 import type { HarnessOptions } from './harness';
 import {
@@ -29,7 +29,12 @@ export async function* timeOuter(options: HarnessOptions): AsyncGenerator<OuterT
     log(`outer iterations of ${name}`);
     const timings: OuterTiming[] = [];
     const ours = engines.map((engine) => new EngineProcess(engine));
-    const theirs = peers.jax ? Object.entries(jax).map(([peer, work]) => new JaxCandidate(peer, work)) : [];
+    const theirs: JaxCandidate[] = [];
+    for (const [peer, work] of peers.jax ? Object.entries(jax) : []) {
+      const missing = programMissing(work);
+      if (missing === undefined) theirs.push(new JaxCandidate(peer, work));
+      else log(`  ${peer}: left out, ${missing}`);
+    }
     try {
       for (const engine of ours) await engine.ask('openOuter', { engine: engine.engine, case: index });
       for (const peer of theirs) {

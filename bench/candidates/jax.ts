@@ -9,10 +9,12 @@ import type { Candidate, Readiness } from './candidate';
 
 const FOLDER = join(__dirname, '..', 'peers', 'jax');
 const PYTHON = join(FOLDER, '.venv', 'bin', 'python');
+/** Packages that are not installed but found by their path. */
+const CHECKOUTS = join(FOLDER, '.venv', 'checkouts');
 /** Relative deviation of float32 from float64 over the programs' short checks; they reach 1e-8 to 1e-5. */
 const TOLERANCE = 1e-4;
 /** Programs that read MNIST. */
-const NEED_DATA = ['mnist', 'lopt', 'mnist-tbptt', 'lopt-tbptt'];
+const NEED_DATA = ['mnist', 'lopt', 'adafac', 'mnist-tbptt', 'lopt-tbptt'];
 
 /** Why JAX cannot take part, or undefined if it can. */
 export function jaxMissing(): string | undefined {
@@ -22,6 +24,14 @@ export function jaxMissing(): string | undefined {
 export interface JaxProgram {
   readonly program: string;
   readonly options: Readonly<Record<string, unknown>>;
+  /** What the program needs beside JAX. */
+  readonly package?: 'learned_optimization';
+}
+
+/** Why a program cannot take part where JAX can, or undefined if it can. */
+export function programMissing({ package: needed }: JaxProgram): string | undefined {
+  if (needed === undefined || existsSync(join(CHECKOUTS, needed))) return undefined;
+  return `run bench/peers/jax/setup.sh with a checkout of google/${needed}`;
 }
 
 type Line = { readonly ok: true } | { readonly ok: false; readonly error: string };
@@ -36,7 +46,7 @@ export class JaxCandidate implements Candidate {
   ) {
     this.child = spawn(PYTHON, [join(FOLDER, 'peer.py')], {
       stdio: ['pipe', 'pipe', 'inherit'],
-      env: { ...process.env, JAX_PLATFORMS: 'cpu', PYTHONDONTWRITEBYTECODE: '1' },
+      env: { ...process.env, JAX_PLATFORMS: 'cpu', PYTHONPATH: CHECKOUTS, PYTHONDONTWRITEBYTECODE: '1' },
     });
     this.lines = createInterface({ input: this.child.stdout })[Symbol.asyncIterator]();
   }

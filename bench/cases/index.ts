@@ -5,9 +5,10 @@ import { inverseTime, sgd } from '../../learned-optimizers';
 import { meta, type StepResult, type TensorTree, type UnrolledProblem } from '../../src/contracts';
 import { unroll } from '../../src/outer';
 import { influenceBalancing, lorenz, mlp } from '../../tasks';
+import type { JaxProgram } from '../candidates/jax';
 import { convFlops, convolutional } from './conv';
 import { GRADIENT_CASES } from './gradient';
-import { HIDDEN, largeLopt, OWN_FEATURES, smallLopt } from './lopt';
+import { ADAFAC, largeLopt, PER_PARAMETER, smallAdafac, smallLopt } from './lopt';
 
 export interface BenchCase {
   readonly name: string;
@@ -31,7 +32,7 @@ export interface BenchCase {
     readonly tolerance: number;
   };
   /** The same in JAX: a program of peers/jax/programs and its options. */
-  readonly jax: { readonly program: string; readonly options: Readonly<Record<string, unknown>> };
+  readonly jax: JaxProgram;
   /** The hand-written C of the same window, if there is one (peers/reference-c.ts): program and arguments. */
   readonly reference?: { readonly program: 'mnist' | 'lopt' | 'lor' | 'inf'; readonly arguments: readonly string[] };
 }
@@ -66,12 +67,13 @@ function mlpFlops(widths: readonly number[], batch: number): number {
 }
 
 /**
- * The inner MLP's, and those of the per-parameter network at every parameter. Of the network's first product only the
- * eight features that differ between parameters count: the eleven of time are one vector for all.
+ * The inner MLP's, and those of the optimizer's network at every parameter. Of the network's first product only the
+ * features that differ between parameters count: the eleven of time are one vector for all.
  */
-function loptFlops(widths: readonly number[], batch: number): number {
+function loptFlops(widths: readonly number[], batch: number, network: readonly number[]): number {
   const parameters = widths.slice(1).reduce((sum, width, i) => sum + (widths[i] + 1) * width, 0);
-  return mlpFlops(widths, batch) + 2 * parameters * (OWN_FEATURES * HIDDEN + HIDDEN * HIDDEN + 2 * HIDDEN);
+  const products = network.slice(1).reduce((sum, width, i) => sum + network[i] * width, 0);
+  return mlpFlops(widths, batch) + 2 * parameters * products;
 }
 
 /** 784-100-100-10, batch 100: 55.8 MFLOP a step. float32 losses of three steps from one state agree to about 1e-6. */
@@ -107,10 +109,23 @@ function loptRow(particles: number, window: number): BenchCase {
     variant: '64-32-32-32-10',
     particles,
     window,
-    flopsPerStep: loptFlops([64, 32, 32, 32, 10], 128),
+    flopsPerStep: loptFlops([64, 32, 32, 32, 10], 128, PER_PARAMETER),
     problem: smallLopt,
     jax: { program: 'lopt', options: { particles, window } },
     reference: { program: 'lopt', arguments: [String(particles), String(window)] },
+  };
+}
+
+function adafacRow(particles: number, window: number): BenchCase {
+  return {
+    ...loptWindow,
+    name: 'adafac-window',
+    variant: '64-32-32-32-10',
+    particles,
+    window,
+    flopsPerStep: loptFlops([64, 32, 32, 32, 10], 128, ADAFAC),
+    problem: smallAdafac,
+    jax: { program: 'adafac', options: { particles, window } },
   };
 }
 
@@ -169,7 +184,7 @@ export const WINDOW_CASES: readonly BenchCase[] = [
     variant: '784-32-10',
     particles: 8,
     window: 10,
-    flopsPerStep: loptFlops([784, 32, 10], 128),
+    flopsPerStep: loptFlops([784, 32, 10], 128, PER_PARAMETER),
     problem: largeLopt,
     jax: { program: 'lopt', options: { particles: 8, window: 10, widths: [784, 32, 10] } },
   },
@@ -218,6 +233,9 @@ export const WINDOW_CASES: readonly BenchCase[] = [
     check: { particles: 2, steps: 1, tolerance: 1e-5 },
     jax: { program: 'conv', options: { particles: 10, window: 10 } },
   },
+  // At the end: others are known by their place.
+  adafacRow(20, 10),
+  adafacRow(200, 1),
 ];
 
 /** What the overhead beyond the kernels is measured on, 100 particles each. */

@@ -1,24 +1,24 @@
 /**
- * A per-parameter MLP as the optimizer of an MLP with GELU (Li et al. 2023, §5.2): the registered optimizer and task, as
- * `lopt-fashion8` has them, on data that nothing has to be fetched for.
+ * Learned optimizers of an MLP with GELU, a per-parameter MLP (Li et al. 2023, §5.2) and AdafacMlp: the registered optimizers
+ * and task, as `lopt-fashion8` has them, on data that nothing has to be fetched for.
  */
 import { mnist } from '../../datasets';
 import { tableDataset } from '../../datasets/table-dataset';
-import { perParameterMlp } from '../../learned-optimizers';
-import type { Dataset, DataSplit, Split, UnrolledProblem } from '../../src/contracts';
+import { adafacMlp, perParameterMlp } from '../../learned-optimizers';
+import type { Dataset, DataSplit, LearnedOptimizer, Split, UnrolledProblem } from '../../src/contracts';
 import { unroll } from '../../src/outer';
 import { EagerRandom, seedKey } from '../../src/random';
 import { mlp } from '../../tasks';
 
-/** Gradient, parameter and momenta: what differs between the parameters of a tensor. */
-export const OWN_FEATURES = 8;
-export const HIDDEN = 32;
+/** Widths of the networks over the parameters, from the features that differ between the parameters of a tensor on. */
+export const PER_PARAMETER: readonly number[] = [8, 32, 32, 2];
+export const ADAFAC: readonly number[] = [28, 4, 4, 2];
 
-/** θ: the weights of the per-parameter network, 1762 numbers. Loss: cross-entropy of a validation batch after the update. */
-function lopt(data: Dataset, hidden: readonly number[]): UnrolledProblem {
+/** θ: the weights of the network. Loss: cross-entropy of a validation batch after the update. */
+function lopt(data: Dataset, hidden: readonly number[], optimizer: LearnedOptimizer): UnrolledProblem {
   return unroll({
     task: mlp({ data, hidden, activation: 'gelu-tanh', batchSize: 128 }),
-    optimizer: perParameterMlp({ hidden: [HIDDEN, HIDDEN] }),
+    optimizer,
     objective: { metric: 'loss', split: 'validation', over: 'sum' },
     horizon: 1000,
   });
@@ -72,10 +72,25 @@ export async function noiseImages(
 
 /** The published inner MLP, on images of its size. */
 export async function smallLopt(): Promise<UnrolledProblem> {
-  return lopt(await noiseImages(), [32, 32, 32]);
+  return lopt(await noiseImages(), [32, 32, 32], perParameterMlp({ hidden: [32, 32] }));
+}
+
+/** The same with AdafacMlp. */
+export async function smallAdafac(): Promise<UnrolledProblem> {
+  return lopt(await noiseImages(), [32, 32, 32], adafacMlp());
+}
+
+/** What a notebook of google/learned_optimization meta-trains on: one layer of 32 with ReLU, the loss of training batches. */
+export async function notebookLopt(): Promise<UnrolledProblem> {
+  return unroll({
+    task: mlp({ data: await noiseImages(), hidden: [32], activation: 'relu', batchSize: 128 }),
+    optimizer: perParameterMlp({ hidden: [32, 32] }),
+    objective: { metric: 'loss', split: 'train', over: 'sum' },
+    horizon: 1000,
+  });
 }
 
 /** On MNIST as it is. */
 export async function largeLopt(): Promise<UnrolledProblem> {
-  return lopt(await mnist({ normalise: 'unit' }), [32]);
+  return lopt(await mnist({ normalise: 'unit' }), [32], perParameterMlp({ hidden: [32, 32] }));
 }

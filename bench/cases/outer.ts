@@ -1,9 +1,12 @@
 /** Whole outer iterations: the estimator, its population and the outer optimizer as a run has them. */
 import { lorenz } from '../../tasks';
-import { nres, sgd } from '../../meta-trainers';
+import { adam, nres, pes, sgd } from '../../meta-trainers';
 import { createContainer } from '../../src/container';
 import type { GradientEstimator, OuterOptimizer, UnrolledProblem } from '../../src/contracts';
 import { prepareRun, resolveConfig } from '../../src/outer';
+import type { JaxProgram } from '../candidates/jax';
+import { LEARNED_OPTIMIZATION } from '../targets';
+import { notebookLopt } from './lopt';
 
 export interface OuterPlan {
   readonly problem: UnrolledProblem;
@@ -17,9 +20,7 @@ export interface OuterCase {
   readonly iterations: number;
   readonly plan: () => Promise<OuterPlan>;
   /** The same in JAX, by name of the peer. */
-  readonly jax: Readonly<
-    Record<string, { readonly program: string; readonly options: Readonly<Record<string, unknown>> }>
-  >;
+  readonly jax: Readonly<Record<string, JaxProgram>>;
 }
 
 export const OUTER_CASES: readonly OuterCase[] = [
@@ -48,6 +49,18 @@ export const OUTER_CASES: readonly OuterCase[] = [
       'jax: as released, jitted scan': { program: 'lorenz-outer', options: { scan: 20, released: true } },
       'jax: whole windows, jitted scan': { program: 'lorenz-outer', options: { scan: 100 } },
       'jax: whole windows, a call an iteration': { program: 'lorenz-outer', options: { scan: 1 } },
+    },
+  },
+  {
+    name: 'lopt-notebook',
+    iterations: 20,
+    plan: async () => ({
+      problem: await notebookLopt(),
+      estimator: pes({ pairs: 16, sigma: 0.01, window: 10 }),
+      outerOptimizer: adam({ learningRate: 3e-4 }),
+    }),
+    jax: {
+      [LEARNED_OPTIMIZATION]: { program: 'learned-optimization-pes', options: {}, package: 'learned_optimization' },
     },
   },
 ];

@@ -9,8 +9,10 @@ import sys
 
 import jax
 
+from programs.adafac import Adafac
 from programs.conv import Conv
 from programs.influence import Influence
+from programs.learned_optimization_pes import LearnedOptimizationPes
 from programs.lopt import Lopt
 from programs.lorenz import Lorenz, LorenzOuter
 from programs.mnist import Mnist
@@ -19,9 +21,11 @@ from programs.tbptt import LoptTbptt, MnistTbptt
 PROGRAMS = {
     'mnist': Mnist,
     'lopt': Lopt,
+    'adafac': Adafac,
     'lorenz': Lorenz,
     'influence': Influence,
     'conv': Conv,
+    'learned-optimization-pes': LearnedOptimizationPes,
     'lorenz-outer': LorenzOuter,
     'mnist-tbptt': MnistTbptt,
     'lopt-tbptt': LoptTbptt,

@@ -53,43 +53,31 @@ class Lopt(WindowProgram):
                 params.append((jax.random.normal(jax.random.fold_in(key, i), (m, n)) / np.sqrt(m), jnp.zeros(n)))
             return params
 
-        draws = [jax.random.normal(jax.random.fold_in(jax.random.key(2), i), s) for i, s in enumerate(SHAPES)]
-        scaled = [d / np.sqrt(s[0]) if len(s) == 2 else 0 * d for d, s in zip(draws, SHAPES)]
+        shapes, fresh, update = self.optimizer()
+        draws = [jax.random.normal(jax.random.fold_in(jax.random.key(2), i), s) for i, s in enumerate(shapes)]
+        scaled = [d / np.sqrt(s[0]) if len(s) == 2 else 0 * d for d, s in zip(draws, shapes)]
         self.theta = jnp.concatenate([leaf.reshape(-1) for leaf in scaled])
         params = jax.vmap(init)(self.keys)
-        self.state = (params, [jax.tree.map(jnp.zeros_like, params) for _ in DECAYS])
+        self.state = (params, fresh(params))
 
         def unflatten(theta):
             leaves, at = [], 0
-            for shape in SHAPES:
+            for shape in shapes:
                 size = int(np.prod(shape))
                 leaves.append(theta[at : at + size].reshape(shape))
                 at += size
             return leaves
 
-        def normalised(x):
-            return x * jax.lax.rsqrt(jnp.mean(x * x) + EPSILON)
-
-        def update(net, t, p, g, *momenta):
-            w1, b1, w2, b2, w3, b3 = net
-            own = [normalised(x).reshape(-1, 1) for x in (g, p, *momenta)]
-            time = jnp.tanh(t / jnp.asarray(TIMES, jnp.float32) - 1)
-            features = jnp.concatenate([*own, jnp.broadcast_to(time, (p.size, len(TIMES)))], axis=1)
-            out = jax.nn.relu(jax.nn.relu(features @ w1 + b1) @ w2 + b2) @ w3 + b3
-            direction, magnitude = out[:, 0].reshape(p.shape), out[:, 1].reshape(p.shape)
-            return p - SCALE * direction * jnp.exp(SCALE * magnitude)
-
         def loss(params, x, y):
             return cross_entropy(logits_of(params, x), y)
 
         def step(net, key, state, t):
-            params, momenta = state
+            params, carried = state
             rows = rows_of(key, t, 0, batch, 0, train)
             gradient = jax.grad(loss)(params, images[rows], labels[rows])
-            momenta = [jax.tree.map(lambda m, g: d * m + (1 - d) * g, m, gradient) for d, m in zip(DECAYS, momenta)]
-            params = jax.tree.map(lambda *leaves: update(net, t, *leaves), params, gradient, *momenta)
+            params, carried = update(net, t, params, gradient, carried)
             rows = rows_of(key, t, 1, batch, train, 60000)
-            return (params, momenta), loss(params, images[rows], labels[rows])
+            return (params, carried), loss(params, images[rows], labels[rows])
 
         def window_of(steps, keys):
             def one(theta, key, state, t0):
@@ -105,6 +93,30 @@ class Lopt(WindowProgram):
         self.window_of, self.unflatten = window_of, unflatten
         self.step = lambda theta, *rest: step(unflatten(theta), *rest)
         self.window = window_of(window, self.keys)
+
+    def optimizer(self):
+        """Shapes of theta, the state of fresh parameters, and the update."""
+
+        def init(params):
+            return [jax.tree.map(jnp.zeros_like, params) for _ in DECAYS]
+
+        def normalised(x):
+            return x * jax.lax.rsqrt(jnp.mean(x * x) + EPSILON)
+
+        def one(net, t, p, g, *momenta):
+            w1, b1, w2, b2, w3, b3 = net
+            own = [normalised(x).reshape(-1, 1) for x in (g, p, *momenta)]
+            time = jnp.tanh(t / jnp.asarray(TIMES, jnp.float32) - 1)
+            features = jnp.concatenate([*own, jnp.broadcast_to(time, (p.size, len(TIMES)))], axis=1)
+            out = jax.nn.relu(jax.nn.relu(features @ w1 + b1) @ w2 + b2) @ w3 + b3
+            direction, magnitude = out[:, 0].reshape(p.shape), out[:, 1].reshape(p.shape)
+            return p - SCALE * direction * jnp.exp(SCALE * magnitude)
+
+        def update(net, t, params, gradient, momenta):
+            momenta = [jax.tree.map(lambda m, g: d * m + (1 - d) * g, m, gradient) for d, m in zip(DECAYS, momenta)]
+            return jax.tree.map(lambda *leaves: one(net, t, *leaves), params, gradient, *momenta), momenta
+
+        return SHAPES, init, update
 
     def check(self, steps=3):
         """Against a float64 loop in numpy, two particles."""
