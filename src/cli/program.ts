@@ -144,8 +144,10 @@ function build(terminal: Terminal, run: (action: Action) => void): Command {
       run(() => judge(directory, options, terminal)),
     );
 
-  command('export <dir>', 'write the optimizer of a run to one file, for loadOptimizer in Node and in pages')
-    .option('--output <file>', 'the file (default: optimizer.safetensors)')
+  command('export <dir>', 'write the optimizer of a run to one file, for loadOptimizer in Node and in pages, or as C')
+    .option('--to <form>', 'safetensors, or c: the update rule as one C file and its header (default: safetensors)')
+    .option('--shapes <shapes>', 'with --to c: shapes of the tensors to be trained, such as 784x128,128,128x10,10')
+    .option('--output <file>', 'the file (default: optimizer.safetensors, or optimizer.c)')
     .option('--checkpoint <iteration|best>', 'the θ of this checkpoint, or best (default: evaluation.select)')
     .action((directory: string, options: ExportOptions) => run(() => exportOptimizer(directory, options, terminal)));
   command('report <dir>', 'write report.html again from the files of a run').action(

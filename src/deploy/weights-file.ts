@@ -27,6 +27,15 @@ export interface OptimizerWeights {
 
 const digest: Sha256 = (bytes) => bytesToHex(sha256(bytes));
 
+/** SHA-256 of θ's float32 numbers, little-endian. */
+export function thetaChecksum(theta: Float32Array): string {
+  const bytes = new DataView(new ArrayBuffer(4 * theta.length));
+  theta.forEach((x, i) => {
+    bytes.setFloat32(4 * i, x, true);
+  });
+  return digest(new Uint8Array(bytes.buffer));
+}
+
 /** The name of a leaf's tensor; a bare leaf has no path. */
 const tensorName = (path: string): string => (path === '' ? 'theta' : path);
 

@@ -214,7 +214,6 @@ class CallPlanner {
     const settle = ({ places, ...call }: PendingCall): KernelCall => ({
       ...call,
       places: places.map(({ place, bytes }): Place => {
-        if (place.arena === 'table') return { ...place, offset: place.offset + bytes };
         if (!('number' in place)) return { ...place, offset: place.offset + bytes };
         const offsets = place.arena === 'window' ? window.offsets : scratch.offsets;
         return { arena: place.arena, offset: offsets[place.number] + bytes };

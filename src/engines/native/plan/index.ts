@@ -36,7 +36,7 @@ export interface LoweringOptions {
 export const MOST_NODES = 20_000;
 
 /** @throws EngineError for a graph that would keep the compiler busy for minutes */
-function checkSize(name: string, graph: Graph): void {
+export function checkSize(name: string, graph: Graph): void {
   const { length } = graph.nodes;
   if (length <= MOST_NODES) return;
   throw new EngineError(
@@ -111,12 +111,13 @@ function prepared(traced: TracedProblem): TracedProblem {
   };
 }
 
-interface Part {
+/** A graph divided into groups, and its inputs by name. */
+export interface Part {
   readonly grouping: Grouping;
   readonly inputs: ReadonlyMap<string, ValueId>;
 }
 
-function partOf(graph: Graph, hoist: boolean): Part {
+export function partOf(graph: Graph, hoist: boolean): Part {
   const inputs = new Map<string, ValueId>();
   for (const id of graph.inputs) {
     const node = graph.nodes[id];
@@ -284,7 +285,7 @@ function planParticleMajor(
 }
 
 /** Layouts of what lies in memory beforehand, and of where outputs go. */
-function constraints(
+export function constraints(
   { graph, status }: Analysis,
   inputs: readonly Bound[],
   outputs: readonly Goal[],

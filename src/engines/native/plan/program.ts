@@ -16,12 +16,15 @@ import type { Kernel, MemoryType, Target } from '../nest/ir';
  * - `next`: of reverse windows: the record as it was after the step.
  * - `tape`: of reverse windows: what `record` has left for `back` of the same step.
  * - `cotangent`: of reverse windows: the thread's own; cotangents of the record, and that of the step's loss.
+ * - `loss`: of an optimizer by itself (`UpdateProgram`): one float32.
+ * - `parameter`, `gradient`: of such a one: those of number `tensor`, float32, row-major.
  *
  * `perTile`, in calls of tiles: bytes from the place of one tile to that of the next.
  */
 export type Place =
   | {
-      readonly arena: 'theta' | 'state' | 'window' | 'scratch' | 'result' | 't' | 'next' | 'tape' | 'cotangent';
+      readonly arena:
+        'theta' | 'state' | 'window' | 'scratch' | 'result' | 't' | 'next' | 'tape' | 'cotangent' | 'loss';
       /** In bytes. */
       readonly offset: number;
       readonly perTile?: number;
@@ -29,6 +32,13 @@ export type Place =
   | {
       readonly arena: 'table';
       readonly table: number;
+      /** In bytes. */
+      readonly offset: number;
+      readonly perTile?: number;
+    }
+  | {
+      readonly arena: 'parameter' | 'gradient';
+      readonly tensor: number;
       /** In bytes. */
       readonly offset: number;
       readonly perTile?: number;
@@ -169,6 +179,17 @@ export interface LaneMajorProgram {
    * the program in `tables`.
    */
   readonly back?: LaneMajorProgram;
+}
+
+/** An optimizer by itself: its update on tensors of fixed shapes, as `renderUpdate` makes C of it. */
+export interface UpdateProgram {
+  readonly target: Target;
+  readonly state: StateRecord;
+  readonly tables: readonly ProgramTable[];
+  /** From the parameters to the optimizer's state. */
+  readonly init: PlannedFunction;
+  /** Writes parameters and state; its `prologue` is what depends on θ alone. */
+  readonly update: PlannedFunction;
 }
 
 export type NativeProgram = ParticleMajorProgram | LaneMajorProgram;

@@ -27,6 +27,29 @@ const SCALAR_TYPES: Record<RegisterType, string> = { f32: 'float', i32: 'int32_t
 const VECTOR_TYPES: Record<RegisterType, string> = { f32: 'olv', i32: 'oli', u32: 'olu', mask: 'olm' };
 const SUFFIX: Record<RegisterType, string> = { f32: 'f', i32: 'i', u32: 'u', mask: 'm' };
 
+/** What of C the text may use. */
+export interface Dialect {
+  /** Before `void` of a function that the driver calls, and of one that only kernels call. */
+  readonly function: string;
+  readonly inline: string;
+  /** Before and after the declaration of a buffer whose vectors are to be aligned. */
+  readonly aligned: readonly [string, string];
+  /** Whether C's operators work on vectors, and hints to the compiler are understood. */
+  readonly extensions: boolean;
+  readonly nan: string;
+  readonly infinity: string;
+}
+
+/** GCC's and Clang's, after `PRELUDE`. Every translation unit of the library may call a kernel. */
+const GNU: Dialect = {
+  function: '__attribute__((noinline, visibility("hidden")))',
+  inline: 'OL_FN',
+  aligned: ['', ' __attribute__((aligned(64)))'],
+  extensions: true,
+  nan: '__builtin_nanf("")',
+  infinity: '__builtin_inff()',
+};
+
 /** The text that stands before the kernels of a program; `texts` follow the prelude (mathematics, randomness). */
 export function renderHead(target: Target, texts: readonly string[]): string {
   return [`#define OL_LANES ${target.lanes}`, PRELUDE, ...texts, ''].join('\n');
@@ -36,8 +59,10 @@ export function renderHead(target: Target, texts: readonly string[]): string {
  * C functions of all kernels of a table, callees first: buffers, then scalars, in the kernel's order.
  * @throws NestError for what cannot be rendered.
  */
-export function renderKernels(table: KernelTable, target: Target): string {
-  return table.entries.map(({ name, kernel }) => new KernelRenderer(kernel, name, table, target).render()).join('\n');
+export function renderKernels(table: KernelTable, target: Target, dialect: Dialect = GNU): string {
+  return table.entries
+    .map(({ name, kernel }) => new KernelRenderer(kernel, name, table, target, dialect).render())
+    .join('\n');
 }
 
 /** Declarations of kernels that another unit has. */
@@ -56,7 +81,7 @@ export function renderKernel(kernel: Kernel, target: Target): string {
 /** How the kernel's head reads in C, without a semicolon or a body. */
 export function renderSignature(kernel: Kernel, name: string): string {
   const names = new CNames();
-  return signature(kernel, name, names);
+  return signature(kernel, name, names, GNU);
 }
 
 /** Where a line of rendered source (1-based) comes from: the kernel, and the last note before it. */
@@ -99,15 +124,12 @@ class CNames {
   }
 }
 
-/** Every translation unit of the library may call a kernel. */
-const FUNCTION = '__attribute__((noinline, visibility("hidden")))';
-
-function signature(kernel: Kernel, name: string, names: CNames): string {
+function signature(kernel: Kernel, name: string, names: CNames, dialect: Dialect): string {
   const buffers = kernel.buffers.map(
     ({ name: buffer, memory, written }) => `${written ? '' : 'const '}${MEMORY_TYPES[memory]} *${names.of(buffer)}`,
   );
   const scalars = kernel.scalars.map(({ name: scalar, type }) => `${SCALAR_TYPES[type]} ${names.of(scalar)}`);
-  const head = kernel.inline === true ? 'OL_FN' : FUNCTION;
+  const head = kernel.inline === true ? dialect.inline : dialect.function;
   return `${head} void ${name}(${[...buffers, ...scalars].join(', ') || 'void'})`;
 }
 
@@ -126,11 +148,12 @@ class KernelRenderer {
     private readonly name: string,
     private readonly table: KernelTable,
     private readonly target: Target,
+    private readonly dialect: Dialect,
   ) {}
 
   render(): string {
     this.lines.push(`// kernel: ${commentText(this.kernel.name)}`);
-    this.lines.push(`${signature(this.kernel, this.name, this.names)} {`);
+    this.lines.push(`${signature(this.kernel, this.name, this.names, this.dialect)} {`);
     this.body(this.kernel.body, 1);
     this.lines.push('}', '');
     return this.lines.join('\n');
@@ -159,7 +182,7 @@ class KernelRenderer {
       case 'let':
         if (this.isNumber(s.value)) this.numbers.add(s.name);
         this.declare(depth, s.hold === true ? '' : 'const ', s.name, s.value);
-        if (s.hold === true) this.line(depth, `OL_HOLD(${this.names.of(s.name)});`);
+        if (s.hold === true && this.dialect.extensions) this.line(depth, `OL_HOLD(${this.names.of(s.name)});`);
         return;
       case 'var':
         this.declare(depth, '', s.name, s.value, s.width);
@@ -186,7 +209,8 @@ class KernelRenderer {
           );
         }
         const name = this.names.of(s.buffer);
-        this.line(depth, `${MEMORY_TYPES[s.memory]} ${name}[${s.length}] __attribute__((aligned(64)));`);
+        const [before, after] = this.dialect.aligned;
+        this.line(depth, `${before}${MEMORY_TYPES[s.memory]} ${name}[${s.length}]${after};`);
         return;
       }
       case 'if':
@@ -201,6 +225,7 @@ class KernelRenderer {
         this.pair(depth, 'ol_normals', 'f32', s.names, s.width, s.words);
         return;
       case 'prefetch':
+        if (!this.dialect.extensions) return;
         this.line(depth, `__builtin_prefetch(${this.address(s.buffer, s.index)}, ${s.write === true ? 1 : 0}, 3);`);
         return;
       case 'call': {
@@ -335,7 +360,7 @@ class KernelRenderer {
       case 'read':
         return this.read(e.name);
       case 'literal':
-        return literal(e.type, e.value);
+        return literal(e.type, e.value, this.dialect);
       case 'position':
         return `(int32_t)(${this.index(e.index)})`;
       case 'ramp':
@@ -360,6 +385,9 @@ class KernelRenderer {
         return this.apply(`ol_${SUFFIX[type]}_to_${SUFFIX[e.to]}`, [e.a]);
       }
       case 'shift':
+        if (!this.dialect.extensions && typeOf(e.a).width === 'vector') {
+          return `ol_shift_${e.direction}_u(${this.expr(e.a)}, ${e.by})`;
+        }
         return `(${this.expr(e.a)} ${e.direction === 'left' ? '<<' : '>>'} ${e.by})`;
       case 'mulHigh':
         return this.apply('ol_mulHigh', [e.a, e.b]);
@@ -398,7 +426,7 @@ class KernelRenderer {
     const { type } = typeOf(a);
     switch (op) {
       case 'neg':
-        return type === 'f32' ? `(-${this.expr(a)})` : this.apply(`ol_neg_${SUFFIX[type]}`, [a]);
+        return type === 'f32' && this.operators(a) ? `(-${this.expr(a)})` : this.apply(`ol_neg_${SUFFIX[type]}`, [a]);
       case 'abs':
       case 'sign':
       case 'not':
@@ -406,6 +434,11 @@ class KernelRenderer {
       default:
         return this.apply(`ol_${op}`, [a]);
     }
+  }
+
+  /** Whether C's operators work on it. */
+  private operators(e: Expr): boolean {
+    return this.dialect.extensions || typeOf(e).width === 'scalar';
   }
 
   /** Cannot be NaN. */
@@ -420,7 +453,7 @@ class KernelRenderer {
       if (this.isNumber(b)) return this.apply(`ol_${op}_number`, [a, b]);
       if (this.isNumber(a)) return this.apply(`ol_${op}_number`, [b, a]);
     }
-    const operator = OPERATORS[type][op];
+    const operator = this.operators(a) && this.operators(b) ? OPERATORS[type][op] : undefined;
     if (operator === undefined) return this.apply(FLOAT_ONLY.has(op) ? `ol_${op}` : `ol_${op}_${SUFFIX[type]}`, [a, b]);
     const width = typeOf({ kind: 'binary', op, a, b }).width;
     return `(${this.as(a, width)} ${operator} ${this.as(b, width)})`;
@@ -453,10 +486,10 @@ function statementCount(body: readonly Statement[]): number {
   return count;
 }
 
-function literal(type: RegisterType, value: number): string {
+function literal(type: RegisterType, value: number, dialect: Dialect): string {
   switch (type) {
     case 'f32':
-      return floatLiteral(value);
+      return floatText(value, dialect);
     case 'i32':
       return value === -2147483648 ? 'INT32_MIN' : value < 0 ? `(${value})` : String(value);
     case 'u32':
@@ -468,12 +501,17 @@ function literal(type: RegisterType, value: number): string {
 
 /** The float32 nearest to the number, exactly. */
 export function floatLiteral(value: number): string {
+  return floatText(value, GNU);
+}
+
+/** The same in another dialect. */
+export function floatText(value: number, { nan, infinity }: Dialect): string {
   const x = Math.fround(value);
-  if (Number.isNaN(x)) return '__builtin_nanf("")';
+  if (Number.isNaN(x)) return nan;
   const sign = x < 0 || Object.is(x, -0) ? '-' : '';
   const size = Math.abs(x);
   let text: string;
-  if (size === Infinity) text = '__builtin_inff()';
+  if (size === Infinity) text = infinity;
   else if (Number.isInteger(size) && size < 2 ** 24) text = `${size}.0f`;
   else {
     const word = new Uint32Array(new Float32Array([size]).buffer)[0];
