@@ -1,5 +1,6 @@
 /** Tasks, whole problems, and the presets made of them. */
 import type { Registrar } from '../src/contracts';
+import { registerAugmented } from './augmented';
 import { registerAutoencoder } from './autoencoder';
 import { registerCharRnn } from './char-rnn';
 import { registerInfluenceBalancing } from './influence-balancing';
@@ -11,6 +12,7 @@ import { registerMnistLr } from './mnist-lr';
 import { registerQuadratic } from './quadratic';
 import { registerTestFunction } from './test-function';
 
+export { augmented, type AugmentOptions } from './augmented';
 export { autoencoder, type AutoencoderOptions } from './autoencoder';
 export { charRnn, type CharRnnOptions, type RnnCell } from './char-rnn';
 export { influenceBalancing, type InfluenceBalancingOptions } from './influence-balancing';
@@ -39,6 +41,7 @@ export function registerTasks(registrar: Registrar): void {
   registerMlp(registrar);
   registerQuadratic(registrar);
   registerAutoencoder(registrar);
+  registerAugmented(registrar);
   registerTestFunction(registrar);
   registerCharRnn(registrar);
   registerInfluenceBalancing(registrar);

@@ -11,15 +11,21 @@ export interface Task<P extends TensorTree = TensorTree> {
   readonly batchSize?: number;
   /** Fresh inner parameters (float32 leaves). Traced. */
   init(random: KeyedRandom): P;
-  /** Scalar training loss on a batch (an empty one, `xs` and `ys` of shape [0], without a data set). Traced. */
-  loss(params: P, batch: Batch, random: KeyedRandom): Tensor;
+  /**
+   * Scalar loss on a batch (an empty one, `xs` and `ys` of shape [0], without a data set); `state` for a task that has one.
+   * Traced.
+   */
+  loss(params: P, batch: Batch, random: KeyedRandom, state?: TensorTree): Tensor;
   /**
    * What training carries from step to step beside the params, such as batch normalisation's averages: no gradient is
-   * taken by it and no optimizer sees it. A task that has it has `lossWithState` too. Traced.
+   * taken by it and no optimizer sees it. A task that has it has `lossWithState` too. `asInit` is the generator that `init`
+   * was given, as it was then: it draws again what `init` has drawn. Traced.
    */
-  initState?(params: P, random: KeyedRandom): TensorTree;
-  /** The number that `loss` gives, and the state after the step. Traced. */
+  initState?(params: P, random: KeyedRandom, asInit: KeyedRandom): TensorTree;
+  /** The loss that is trained on (by default the number that `loss` gives), and the state after the step. Traced. */
   lossWithState?(params: P, batch: Batch, random: KeyedRandom, state: TensorTree): TaskLoss;
+  /** What the optimizer is given in place of the training loss' gradients. Traced. */
+  gradients?(gradients: P, random: KeyedRandom): P;
   /** Further scalars on a batch, e.g. `accuracy` in [0, 1]; `state` for a task that has one. Traced. */
   metrics?(params: P, batch: Batch, state?: TensorTree): Readonly<Record<string, Tensor>>;
 }

@@ -11,6 +11,7 @@ import {
 } from '../../src/contracts';
 import { EagerRandom, normals, seedKey } from '../../src/random';
 import {
+  augmented,
   autoencoder,
   charRnn,
   layersModelTask,
@@ -57,6 +58,15 @@ const rows: readonly { name: string; make: () => Task }[] = [
     name: `mlp, ${activation}, He`,
     make: () => mlp({ data: flat, hidden: [5], activation, init: 'he' as const }),
   })),
+  {
+    name: 'augmented mlp',
+    make: () =>
+      augmented(mlp({ data: flat, hidden: [3], activation: 'tanh' as const, batchSize: 4 }), {
+        reparametrise: [0.5, 2],
+        smallestBatch: 2,
+        gradientNoise: 0.1,
+      }),
+  },
   {
     name: 'autoencoder on images',
     make: () => autoencoder({ data: image, hidden: [3, 2, 3], activation: 'tanh', initScale: 0.5 }),
@@ -148,6 +158,11 @@ function parametersOf(task: Task, seed = 0): { tree: TensorTree; leaves: Leaf[] 
   return { tree, leaves };
 }
 
+/** Of a task that has one: as it is beside the params of the same seed. */
+function stateOf(task: Task, params: TensorTree, seed = 0): TensorTree | undefined {
+  return task.initState?.(params, new EagerRandom(seedKey(seed + 1)), new EagerRandom(seedKey(seed)));
+}
+
 beforeAll(() => tf.setBackend('cpu'));
 
 describe.each(rows)('$name', ({ make }) => {
@@ -164,11 +179,12 @@ describe.each(rows)('$name', ({ make }) => {
         tree,
         leaves.map((_, i) => given[name(i)]),
       );
+    const state = stateOf(task, tree);
     // One key for every evaluation: dropout keeps its masks.
     const random = new EagerRandom(seedKey(5));
     const { loss, gradient } = lossAndGradient(
       named(leaves),
-      (params) => task.loss(params, batchOf(task), random.foldIn(0)),
+      (params) => task.loss(params, batchOf(task), random.foldIn(0), state),
       unflatten,
     );
     expect(Number.isFinite(loss)).toBe(true);
@@ -177,9 +193,9 @@ describe.each(rows)('$name', ({ make }) => {
       horizon: 1,
       initTheta: () => named(leaves.map(({ shape, values }) => tf.tensor([...values], [...shape]))),
       initState: () => ({}),
-      step: (theta, state) => ({
-        state,
-        loss: task.loss(unflatten(theta as Record<string, tf.Tensor>), batchOf(task), random.foldIn(0)),
+      step: (theta, empty) => ({
+        state: empty,
+        loss: task.loss(unflatten(theta as Record<string, tf.Tensor>), batchOf(task), random.foldIn(0), state),
       }),
     });
     const at = leaves.map(({ values }) => values);
@@ -213,7 +229,8 @@ describe.each(rows)('$name', ({ make }) => {
   test('metrics are finite scalars; an accuracy is a share of the rows', () => {
     const task = make();
     tf.tidy(() => {
-      const metrics = task.metrics?.(task.init(new EagerRandom(seedKey(0))), batchOf(task)) ?? {};
+      const params = task.init(new EagerRandom(seedKey(0)));
+      const metrics = task.metrics?.(params, batchOf(task), stateOf(task, params)) ?? {};
       for (const [metric, tensor] of Object.entries(metrics)) {
         expect([metric, tensor.shape]).toEqual([metric, []]);
         const value = tensor.dataSync()[0];
@@ -230,8 +247,9 @@ describe.each(rows)('$name', ({ make }) => {
     tf.tidy(() => {
       const params = task.init(new EagerRandom(seedKey(0)));
       const batch = batchOf(task);
-      task.loss(params, batch, new EagerRandom(seedKey(1)));
-      task.metrics?.(params, batch);
+      const state = stateOf(task, params);
+      task.loss(params, batch, new EagerRandom(seedKey(1)), state);
+      task.metrics?.(params, batch, state);
     });
     expect(tf.memory().numTensors).toBe(before);
   });

@@ -160,7 +160,7 @@ describe('what training remembers and draws', () => {
     expect(treeLeaves(params).map(({ path }) => path)).toEqual([
       ...['layer0.beta', 'layer0.gamma', 'layer1.bias', 'layer1.kernel'],
     ]);
-    const state = task.initState!(params, new EagerRandom(seedKey(1)));
+    const state = task.initState!(params, new EagerRandom(seedKey(1)), new EagerRandom(seedKey(1)));
     expect(leavesOf(state)).toEqual([
       [1, 1, 1, 1],
       [1, 1, 1, 1],

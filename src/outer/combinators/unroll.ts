@@ -71,7 +71,7 @@ interface UnrollState extends Record<string, TensorTree> {
 }
 
 /** What a step draws on; folded into `inner.random`, so that none shares numbers with another. */
-const RANDOM = { loss: 0, optimizer: 1, objective: 2 } as const;
+const RANDOM = { loss: 0, optimizer: 1, objective: 2, gradients: 3 } as const;
 const INIT = { params: 0, task: 1 } as const;
 
 const MAXIMISED = /(?<!in)accuracy$|^(precision|recall|f1|auc|return|reward)$/i;
@@ -85,8 +85,11 @@ function noData(): Batch {
 }
 
 /** Fresh parameters, and what the task carries beside them; both partners of a pair get the same. */
-function freshTask(task: Task, params: TensorTree, random: KeyedRandom): { readonly task?: TensorTree } {
-  return task.initState === undefined ? {} : { task: task.initState(params, random.foldIn(INIT.task)) };
+function freshTask(task: Task, random: KeyedRandom): { readonly params: TensorTree; readonly task?: TensorTree } {
+  const asInit = (): KeyedRandom => random.foldIn(INIT.params);
+  const params = task.init(asInit());
+  if (task.initState === undefined) return { params };
+  return { params, task: task.initState(params, random.foldIn(INIT.task), asInit()) };
 }
 
 /** Training loss, and the task's state after the step if it has one. */
@@ -113,10 +116,7 @@ function metricNames(task: Task): readonly string[] {
     horizon: 1,
     ...(dataset !== undefined && { dataset, batchSize: task.batchSize }),
     initTheta: () => ({}),
-    initState: (_, random): Record<string, TensorTree> => {
-      const params = task.init(random);
-      return { params, ...freshTask(task, params, random) };
-    },
+    initState: (_, random): Record<string, TensorTree> => ({ ...freshTask(task, random) }),
     step: (_, state: Record<string, TensorTree>, inner) => ({
       state,
       loss: tf.scalar(0),
@@ -150,7 +150,7 @@ function measure(
 ) {
   const metrics = task.metrics?.(params, batch, state) ?? {};
   checkMetric(task, metric, Object.keys(metrics));
-  const value = metric === 'loss' && !('loss' in metrics) ? task.loss(params, batch, random) : metrics[metric];
+  const value = metric === 'loss' && !('loss' in metrics) ? task.loss(params, batch, random, state) : metrics[metric];
   return { value, all: { ...metrics, [metric]: value } };
 }
 
@@ -182,7 +182,7 @@ function build({ name, task, optimizer, objective, horizon }: Build): UnrolledPr
     } = inner.valueAndGrad((params) => trainingLoss(task, params, batch, lossRandom, carried))(state.params);
     const updated = optimizer.optimizer(theta).update({
       params: state.params,
-      gradients,
+      gradients: task.gradients?.(gradients, inner.random.foldIn(RANDOM.gradients)) ?? gradients,
       state: state.optimizer,
       t: inner.t,
       loss,
@@ -215,8 +215,8 @@ function build({ name, task, optimizer, objective, horizon }: Build): UnrolledPr
     ...(task.dataset !== undefined && { dataset: task.dataset, batchSize: task.batchSize }),
     initTheta: (random) => optimizer.initTheta(random),
     initState: (theta, random) => {
-      const params = task.init(random.foldIn(INIT.params));
-      const state = { params, optimizer: optimizer.optimizer(theta).init(params), ...freshTask(task, params, random) };
+      const fresh = freshTask(task, random);
+      const state = { ...fresh, optimizer: optimizer.optimizer(theta).init(fresh.params) };
       return final ? { ...state, previous: tf.scalar(0) } : state;
     },
     step,
