@@ -20,7 +20,17 @@ export { layersModelTask, type LayersModelTaskOptions } from './layers-model';
 export { type LayersLoss, type LayersMetric, type LossFunction } from './layers/losses';
 export { lorenz, type LorenzOptions } from './lorenz';
 export { manyHyperparameters, type ManyHyperparametersOptions } from './many-hyperparameters';
-export { logisticRegression, mlp, type MlpActivation, type MlpInit, type MlpOptions } from './mlp';
+export {
+  logisticRegression,
+  mlp,
+  taskFamily,
+  type MlpActivation,
+  type MlpInit,
+  type MlpOptions,
+  type SampledTasks,
+  type TaskFamilyOptions,
+} from './mlp';
+export type { MlpRanges } from './mlp-family';
 export {
   quadraticClosedForm,
   quadraticCurvatures,

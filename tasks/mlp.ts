@@ -1,6 +1,6 @@
 import type * as tf from '@tensorflow/tfjs';
 import { z } from 'zod';
-import type { Registrar, TensorTree } from '../src/contracts';
+import type { ConfigObject, ConfigValue, Dataset, Registrar, Task, TensorTree } from '../src/contracts';
 import { accuracy, crossEntropy } from './classification';
 import {
   ACTIVATION_NAMES,
@@ -11,6 +11,7 @@ import {
   type DenseLayer,
   type Init,
 } from './dense';
+import { mlpSampler, rangeOptions, type MlpRanges } from './mlp-family';
 import {
   checkPositiveInteger,
   checkPositiveNumber,
@@ -80,7 +81,38 @@ export function logisticRegression<D extends MaybeLoading>(
   }));
 }
 
-export function registerMlp({ task }: Registrar): void {
+export interface TaskFamilyOptions extends MlpRanges {
+  /** Data sets with class labels, one of which each task is on. */
+  readonly data: readonly Dataset[];
+}
+
+/** Tasks of one kind at random, for meta-training on several at once. */
+export interface SampledTasks {
+  /** The same task for the same seed, an integer of at least 0. */
+  sample(seed: number): Task;
+}
+
+/**
+ * Multi-layer perceptrons whose width, depth, activation, initialisation and its scale, batch size and data set are drawn.
+ * @throws ConfigurationError naming the field, for a range that holds nothing, an empty list, or data without labels
+ */
+export function taskFamily({ data, ...ranges }: TaskFamilyOptions): SampledTasks {
+  const sampler = mlpSampler(ranges, data);
+  for (const dataset of data) classesOf('mlp', dataset);
+  return {
+    sample: (seed) => {
+      const { shape, data: dataset } = sampler(seed);
+      return mlp({ ...shape, data: dataset });
+    },
+  };
+}
+
+/** A data set in the options of a family: its name, or `{name, …options}`. */
+const dataConfig = z.union([z.string().min(1), z.looseObject({ name: z.string().min(1) })], {
+  error: 'a data set: its name, or {name, …}',
+});
+
+export function registerMlp({ task, family }: Registrar): void {
   const width = z.int().positive();
   const shared = {
     init: z.enum(INIT_NAMES).default(DEFAULTS.init),
@@ -100,5 +132,21 @@ export function registerMlp({ task }: Registrar): void {
     description: 'mlp without hidden layers',
     options: z.strictObject(shared),
     create: async (options, context) => logisticRegression({ ...options, data: await context.data() }),
+  });
+  family('mlp', {
+    description: 'multi-layer perceptrons of drawn width, depth, activation, initialisation, batch size and data set',
+    options: z.strictObject({ ...rangeOptions, data: z.array(dataConfig).min(1).optional() }),
+    create: ({ data, ...ranges }) => {
+      const sampler = mlpSampler<ConfigValue | undefined>(ranges, (data as ConfigValue[] | undefined) ?? [undefined]);
+      return {
+        sample: (seed) => {
+          const { shape, data: dataset } = sampler(seed);
+          return {
+            task: { name: 'mlp', ...(shape as unknown as ConfigObject) },
+            ...(dataset === undefined ? {} : { data: dataset }),
+          };
+        },
+      };
+    },
   });
 }

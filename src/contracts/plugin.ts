@@ -9,9 +9,23 @@ import type { Schedule } from './meta';
 import type { UnrolledProblem } from './problem';
 import type { LearnedOptimizer, Task } from './task';
 
+/** A task and its data set as a configuration names them. */
+export interface TaskSample {
+  readonly task: ConfigValue;
+  /** Absent: the configuration's own `data`. */
+  readonly data?: ConfigValue;
+}
+
+/** Tasks of one kind at random: what `tasks.family` of a configuration names. */
+export interface TaskFamily {
+  /** The same for the same seed, an integer in [0, 2⁵³). Loads nothing. */
+  sample(seed: number): TaskSample;
+}
+
 /** The kinds of things that have names in a configuration. */
 export interface Registered {
   task: Task;
+  family: TaskFamily;
   problem: UnrolledProblem;
   optimizer: LearnedOptimizer;
   schedule: Schedule;
@@ -22,6 +36,7 @@ export interface Registered {
 export type RegisteredKind = keyof Registered;
 export const REGISTERED_KINDS: readonly RegisteredKind[] = [
   'task',
+  'family',
   'problem',
   'optimizer',
   'schedule',
