@@ -11,6 +11,7 @@ export {
   type Measurement,
   type MetricsLine,
   type NamedConfig,
+  type Normaliser,
   type Objective,
   type Override,
   type ResolvedConfig,
@@ -40,6 +41,7 @@ export {
   type LoadOptimizerOptions,
   type ResumeOptions,
   type TrainOptions,
+  type TuneMember,
   type TuneOptions,
   type TuneResult,
 } from './library';

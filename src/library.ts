@@ -24,10 +24,13 @@ import {
   checkWith,
   describeTheta,
   executeRun,
+  memberName,
   noticesTo,
   objectiveSchema,
+  planTasks,
   resolveConfig,
   unroll,
+  type Normaliser,
   type Objective,
   type OpenedEngine,
   type Override,
@@ -35,6 +38,7 @@ import {
   type RunPlan,
   type RunResult,
   type RunSettings,
+  type UnrollOptions,
 } from './outer';
 import {
   checkFree,
@@ -89,15 +93,34 @@ export interface TuneTaskOptions extends CommonOptions {
   /** Inner steps of an episode. */
   readonly horizon: number;
   readonly problem?: undefined;
+  readonly tasks?: undefined;
+}
+
+/** One of several tasks. */
+export interface TuneMember {
+  readonly task: Awaitable<Task>;
+  /** By default `task 1` … */
+  readonly name?: string;
+  /** 1 by default. */
+  readonly weight?: number;
+}
+
+/** Train one θ on several tasks at once. */
+export interface TuneTasksOptions extends Omit<TuneTaskOptions, 'task' | 'tasks'> {
+  readonly tasks: readonly TuneMember[];
+  /** What losses are divided by; by default `initial-loss` for an objective on the loss, else `none`. */
+  readonly normaliser?: Normaliser;
+  readonly task?: undefined;
 }
 
 /** Train θ of any unrolled problem. */
 export interface TuneProblemOptions extends CommonOptions {
   readonly problem: Awaitable<UnrolledProblem>;
   readonly task?: undefined;
+  readonly tasks?: undefined;
 }
 
-export type TuneOptions = TuneTaskOptions | TuneProblemOptions;
+export type TuneOptions = TuneTaskOptions | TuneTasksOptions | TuneProblemOptions;
 
 export interface TuneResult extends RunResult {
   /** What θ means at inner step t, in natural units. */
@@ -111,8 +134,7 @@ export interface TuneResult extends RunResult {
 
 const DEFAULT_CHECKPOINT = { seconds: 60, keep: 5 };
 
-interface BuiltProblem {
-  readonly problem: UnrolledProblem;
+interface BuiltProblem extends Pick<RunPlan, 'problem' | 'tasks'> {
   readonly config: ConfigObject;
   /** Curves at one step, where there is an optimizer that has schedules. */
   scheduleAt(theta: Float64Array, t: number): Readonly<Record<string, number>>;
@@ -124,6 +146,27 @@ function lastValues(problem: UnrolledProblem, theta: Float64Array): Record<strin
   return Object.fromEntries(curves.map(([name, { value }]) => [name, value[value.length - 1]]));
 }
 
+type Parts = Omit<UnrollOptions, 'task'>;
+type BuiltParts = Omit<BuiltProblem, 'scheduleAt'>;
+
+async function oneTask(options: TuneTaskOptions, parts: Parts): Promise<BuiltParts> {
+  const task = await options.task;
+  return { problem: unroll({ ...parts, task }), config: { task: { name: task.name } } };
+}
+
+async function severalTasks({ tasks, normaliser }: TuneTasksOptions, parts: Parts): Promise<BuiltParts> {
+  const members = await Promise.all(
+    tasks.map(async ({ task, weight = 1, ...member }, i) => ({
+      name: memberName(member, i),
+      weight,
+      task: await task,
+    })),
+  );
+  const planned = planTasks({ ...parts, members, normaliser });
+  const recorded = members.map(({ name, weight, task }) => ({ name, weight, task: { name: task.name } }));
+  return { ...planned, config: { tasks: { members: recorded, normaliser: planned.tasks.normaliser } } };
+}
+
 async function buildProblem(options: TuneOptions): Promise<BuiltProblem> {
   if (options.problem !== undefined) {
     const problem = await options.problem;
@@ -133,15 +176,17 @@ async function buildProblem(options: TuneOptions): Promise<BuiltProblem> {
       scheduleAt: (theta) => lastValues(problem, theta),
     };
   }
-  const [task, given] = await Promise.all([options.task, options.optimizer]);
   const { horizon } = options;
+  const given = await options.optimizer;
   const objective = checkWith(objectiveSchema, options.objective ?? {}, 'objective');
   const { particles } = options.evaluation ?? {};
-  const problem = unroll({ task, optimizer: given, objective, horizon, evaluation: { particles } });
+  const parts = { optimizer: given, objective, horizon, evaluation: { particles } };
+  const built = options.tasks === undefined ? await oneTask(options, parts) : await severalTasks(options, parts);
+  const { problem } = built;
   const optimizer = given.forHorizon?.(horizon) ?? given;
   return {
-    problem,
-    config: { task: { name: task.name }, optimizer: { name: given.name }, objective: { ...objective }, horizon },
+    ...built,
+    config: { ...built.config, optimizer: { name: given.name }, objective: { ...objective }, horizon },
     scheduleAt: (theta, t) =>
       lastValues(
         { ...problem, describeTheta: (tree) => optimizer.describeTheta?.(tree, t + 1) ?? { values: {} } },
@@ -189,7 +234,13 @@ export async function tune(options: TuneOptions): Promise<TuneResult> {
   if (out !== undefined && !resume) checkFree(out);
   const built = await buildProblem(options);
   const outerOptimizer = options.outerOptimizer ?? adam({ learningRate: 0.01 });
-  const plan: RunPlan = { problem: built.problem, estimator: options.estimator, outerOptimizer, settings };
+  const plan: RunPlan = {
+    problem: built.problem,
+    tasks: built.tasks,
+    estimator: options.estimator,
+    outerOptimizer,
+    settings,
+  };
   const { thetaAverage, ...recorded } = settings;
   const config = {
     ...built.config,

@@ -1,7 +1,7 @@
 /** What commands that measure a problem, without training on it, have in common. */
 import { existsSync, realpathSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { UserError, type ConfigObject } from '../contracts';
+import { ConfigurationError, UserError, type ConfigObject } from '../contracts';
 import {
   initialTheta,
   noticesTo,
@@ -53,6 +53,14 @@ export async function prepareInput(
   terminal: Terminal,
 ): Promise<PreparedRun> {
   const config = resolveConfig(input.config, [...input.overrides, ...more], input.resolver);
+  if (config.tasks !== undefined) {
+    throw new ConfigurationError(
+      'tasks',
+      'one task, or a problem, to measure on',
+      'several',
+      'Name one in place of it.',
+    );
+  }
   return prepareRun(config, input.resolver, { onProgress: dataProgress(terminal.err) });
 }
 

@@ -109,6 +109,9 @@ export class CapabilityError extends UserError {
 /** Derivatives were asked of an objective that has none by any path from θ. */
 export class DifferentiationError extends UserError {}
 
+/** A task whose losses are NaN or infinite before anything has been learned on it. */
+export class NonFiniteTaskError extends UserError {}
+
 /** An engine that failed while running: a kernel threw, the device ran out of memory. */
 export class EngineError extends OuterloopError {}
 

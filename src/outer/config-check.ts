@@ -6,9 +6,11 @@ import {
   UnknownNameError,
   type ConfigObject,
   type ConfigValue,
+  type RegisteredKind,
   type Registration,
 } from '../contracts';
-import { nearNames } from './resolver';
+import type { NamedConfig } from './config';
+import { nearNames, type Resolver } from './resolver';
 
 type Issue = z.core.$ZodIssue;
 type Schema = z.core.$ZodType;
@@ -203,6 +205,17 @@ export function parseOptions<T>(
   where: string,
 ): unknown {
   return checkWith(registration.options ?? noOptions, options, key, where);
+}
+
+/**
+ * Checks a `{name, …options}` against what is registered, and fills in its defaults.
+ * @throws UnknownNameError, ConfigurationError
+ */
+export function checkNamed(kind: RegisteredKind, value: NamedConfig, key: string, resolver: Resolver): NamedConfig {
+  const { name, ...options } = value;
+  const registration = resolver.registration(kind, name);
+  parseOptions(registration, options, key, `${kind} "${name}"`);
+  return { name, ...fillDefaults(registration.options, options) };
 }
 
 /** A value as data: meta-parameters as the strings they are read from. Undefined if it has no such form. */

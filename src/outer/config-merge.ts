@@ -49,6 +49,20 @@ export function parseOverride(text: string): Override {
   return { key, value: value ?? null };
 }
 
+/** A bare list of tasks is that of their members; bare names become `{name}`. */
+function normaliseTasks(value: ConfigValue): ConfigValue {
+  if (Array.isArray(value)) return normaliseTasks({ members: value });
+  if (!isConfigObject(value)) return value;
+  const { members, family } = value as Partial<ConfigObject>;
+  return {
+    ...value,
+    ...(typeof family === 'string' ? { family: { name: family } } : {}),
+    ...(Array.isArray(members)
+      ? { members: members.map((one: ConfigValue) => (isConfigObject(one) ? normaliseNames(one) : one)) }
+      : {}),
+  };
+}
+
 /** Bare strings of the named keys become `{name}`. */
 export function normaliseNames(config: ConfigObject): ConfigObject {
   const result: Record<string, ConfigValue> = { ...config };
@@ -56,6 +70,7 @@ export function normaliseNames(config: ConfigObject): ConfigObject {
     const value = result[key];
     if (typeof value === 'string') result[key] = { name: value };
   }
+  if ('tasks' in result) result.tasks = normaliseTasks(result.tasks);
   // YAML writes it .inf, and JSON cannot write it at all.
   if (result.horizon === Infinity) result.horizon = 'infinite';
   return result;

@@ -11,8 +11,9 @@ import {
 import { applyOverride, mergeConfig, NAMED_KEYS, normaliseNames, type Override } from './config-merge';
 import { objectiveSchema, type Objective } from './combinators/unroll';
 import { checkCourse, SELECTIONS, type Selection } from './best';
-import { checkWith, fillDefaults, parseOptions } from './config-check';
+import { checkNamed, checkWith } from './config-check';
 import { nearNames, type Resolver } from './resolver';
+import { resolveTasks, tasksSchema, type TasksConfig } from './tasks-config';
 
 /** `{name, …options}`: a registered thing and its options, flat. */
 export interface NamedConfig extends ConfigObject {
@@ -29,8 +30,9 @@ export interface ResolvedConfig {
   readonly engine: string;
   readonly horizon?: number | 'infinite';
   readonly iterations: number;
-  /** Either task, optimizer and objective … */
+  /** Either a task (or several), optimizer and objective … */
   readonly task?: NamedConfig;
+  readonly tasks?: TasksConfig;
   readonly optimizer?: NamedConfig;
   readonly objective?: Objective;
   /** … or a whole problem. */
@@ -66,6 +68,7 @@ const configSchema = z.strictObject({
   horizon: z.union([positiveInteger, z.literal('infinite')]).optional(),
   iterations: positiveInteger.default(500),
   task: named.optional(),
+  tasks: tasksSchema.optional(),
   optimizer: named.optional(),
   objective: objectiveSchema.optional(),
   problem: named.optional(),
@@ -131,6 +134,11 @@ export function withForm(config: ConfigObject, form: PresetForm, resolver: Resol
 }
 
 function checkShape(config: ResolvedConfig): void {
+  const beside = config.problem ?? config.task;
+  if (config.tasks !== undefined && beside !== undefined) {
+    const key = config.problem === undefined ? 'task' : 'problem';
+    throw new ConfigurationError(key, 'nothing beside "tasks"', `"${beside.name}"`);
+  }
   if (config.problem !== undefined) {
     for (const key of ['task', 'optimizer', 'objective'] as const) {
       if (config[key] !== undefined) {
@@ -144,7 +152,8 @@ function checkShape(config: ResolvedConfig): void {
     }
     return;
   }
-  const { task, optimizer } = config;
+  const { optimizer } = config;
+  const task = config.task ?? config.tasks;
   if (task === undefined && optimizer === undefined) {
     throw new ConfigurationError('problem', 'a problem, or a task and an optimizer', 'neither');
   }
@@ -191,16 +200,17 @@ export function resolveConfig(input: ConfigObject, overrides: readonly Override[
   const filled: Record<string, ConfigValue> = {};
   for (const [key, kind] of Object.entries(CONFIG_KINDS)) {
     const value = checked[key as keyof typeof CONFIG_KINDS];
-    if (value === undefined) continue;
-    const { name, ...options } = value;
-    const registration = resolver.registration(kind, name);
-    parseOptions(registration, options, key, `${kind} "${name}"`);
-    filled[key] = { name, ...fillDefaults(registration.options, options) };
+    if (value !== undefined) filled[key] = checkNamed(kind, value, key, resolver);
   }
   checkShape(checked);
   checkCourse(checked.evaluation);
   const objective = checked.objective ?? (checked.problem === undefined ? objectiveSchema.parse({}) : undefined);
-  const resolved: ResolvedConfig = { ...checked, ...filled, ...(objective === undefined ? {} : { objective }) };
+  const resolved: ResolvedConfig = {
+    ...checked,
+    ...filled,
+    ...(checked.tasks === undefined ? {} : { tasks: resolveTasks(checked.tasks, resolver) }),
+    ...(objective === undefined ? {} : { objective }),
+  };
   if (!resolver.names('engine').includes(resolved.engine)) {
     const engines = resolver.names('engine');
     throw new UnknownNameError('engine', resolved.engine, nearNames(resolved.engine, engines), engines);

@@ -14,9 +14,10 @@ export function evaluationSeed(seed: number): number {
   return seedOfStream(seed, 'evaluation');
 }
 
-/** A seed of 53 bits for fresh starts that share no number with another use of `seed`. */
-export function seedOfStream(seed: number, stream: Stream): number {
-  const [low, high] = foldIn(seedKey(seed), STREAMS[stream]);
+/** A seed of 53 bits that shares no number with another use of `seed`: of the stream, or of one number of it. */
+export function seedOfStream(seed: number, stream: Stream, index?: number): number {
+  const key = foldIn(seedKey(seed), STREAMS[stream]);
+  const [low, high] = index === undefined ? key : foldIn(key, index);
   return (high & 0x1fffff) * 0x100000000 + low;
 }
 
@@ -57,12 +58,13 @@ export async function createEvaluator(
   return {
     evaluation,
     program,
-    measure: (theta, signal) => measure(program, evaluation, theta, options, signal),
+    measure: (theta, signal) => measureOn(program, evaluation, theta, options, signal),
     dispose: () => program.dispose(),
   };
 }
 
-async function measure(
+/** `Evaluator.measure`, of a program of the evaluation's problem. */
+export async function measureOn(
   program: UnrollProgram,
   evaluation: Evaluation,
   theta: Float64Array,

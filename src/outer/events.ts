@@ -13,6 +13,8 @@ export interface Measurement {
   readonly values: readonly number[];
   /** Mean over starts of the curve metric (or the loss) against the inner step. */
   readonly curve: { readonly name: string; readonly t: readonly number[]; readonly value: readonly number[] };
+  /** Of several tasks: the mean of each, by its name, without weight and normaliser. */
+  readonly members?: Readonly<Record<string, number>>;
 }
 
 export interface IterationRecord {

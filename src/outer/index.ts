@@ -25,6 +25,8 @@ export {
   type LoopOptions,
   type LoopState,
 } from './loop';
+export { memberName } from './tasks-config';
+export { planTasks, type Normaliser, type PlannedTasks } from './several-tasks';
 export { prepareOptimizer, prepareParts, prepareRun, type PreparedParts, type PreparedRun } from './prepare';
 export {
   CONFIDENCE,

@@ -5,6 +5,7 @@ import { presetConfig, resolveConfig, type ResolvedConfig } from './config';
 import { checkWith } from './config-check';
 import { isConfigObject, mergeConfig, normaliseNames } from './config-merge';
 import { nearNames, type Resolver } from './resolver';
+import { memberName, type TasksConfig } from './tasks-config';
 
 /** A task under a name, as a configuration with an optimizer that is to be replaced. */
 export interface NamedTask {
@@ -92,8 +93,21 @@ function presetTask(name: string, own: ResolvedConfig, resolver: Resolver): Name
   return { name, config: withChanges({ ...rest, task: undefined }, changes, resolver) };
 }
 
+/** Each of several tasks as a configuration of its own. */
+function membersOf(alone: ResolvedConfig, { members = [] }: TasksConfig, resolver: Resolver): NamedTask[] {
+  return members.map((member, i) => {
+    const { task, data } = member;
+    // The member's data set with its own options, none of the run's.
+    const base = data === undefined ? alone : { ...alone, data: undefined };
+    return {
+      name: memberName(member, i),
+      config: withChanges(base, { task, ...(data === undefined ? {} : { data }) }, resolver),
+    };
+  });
+}
+
 /**
- * Tasks by name: relatives of the run's own task, `panel` for all of those that it has, presets; or what the list of a file
+ * Tasks by name: relatives of the run's own task (of each, if it has several), `panel` for all of those that it has, presets; or what the list of a file
  * says, as changes to the run's own configuration.
  * @throws ConfigurationError, UnknownNameError
  */
@@ -102,7 +116,8 @@ export function metaTestTasks(
   own: ResolvedConfig,
   resolver: Resolver,
 ): NamedTask[] {
-  if (own.task === undefined) {
+  const { tasks: several, ...alone } = own;
+  if (own.task === undefined && several === undefined) {
     throw new ConfigurationError(
       '--tasks',
       'a run that trains a task by an optimizer',
@@ -113,19 +128,23 @@ export function metaTestTasks(
   if (typeof tasks !== 'string') {
     const list = checkWith(fileSchema, tasks, 'tasks') as readonly ({ readonly name: string } & ConfigObject)[];
     if (list.length === 0) throw new ConfigurationError('--tasks', 'a list of at least one task', 'an empty one');
-    return list.map(({ name, ...changes }) => ({ name, config: withChanges(own, changes, resolver) }));
+    return list.map(({ name, ...changes }) => ({ name, config: withChanges(alone, changes, resolver) }));
   }
   const known = Object.keys(RELATIVES);
-  const relative = (name: string): NamedTask | undefined => {
-    const changes = RELATIVES[name](own);
-    return changes === undefined ? undefined : { name, config: withChanges(own, changes, resolver) };
-  };
+  const members = several === undefined ? [{ name: undefined, config: own }] : membersOf(alone, several, resolver);
+  const relatives = (name: string): NamedTask[] =>
+    members.flatMap(({ name: member, config }) => {
+      const changes = RELATIVES[name](config);
+      if (changes === undefined) return [];
+      const called = member === undefined ? name : name === 'own' ? member : `${name}, ${member}`;
+      return [{ name: called, config: withChanges(config, changes, resolver) }];
+    });
   return tasks.split(',').flatMap((given) => {
     const name = given.trim();
-    if (name === 'panel') return known.flatMap((one) => relative(one) ?? []);
+    if (name === 'panel') return known.flatMap(relatives);
     if (known.includes(name)) {
-      const found = relative(name);
-      if (found !== undefined) return [found];
+      const found = relatives(name);
+      if (found.length > 0) return found;
       throw new ConfigurationError(
         '--tasks',
         `relatives that the task "${String(own.task?.name)}" on "${String(own.data?.name)}" has`,
@@ -133,7 +152,7 @@ export function metaTestTasks(
       );
     }
     const presets = resolver.names('preset');
-    if (presets.includes(name)) return [presetTask(name, own, resolver)];
+    if (presets.includes(name)) return [presetTask(name, alone, resolver)];
     const all = ['panel', ...known, ...presets];
     throw new UnknownNameError('task to be tested on', name, nearNames(name, all), all);
   });

@@ -15,10 +15,13 @@ import {
 } from '../contracts';
 import { unroll, type Objective } from './combinators/unroll';
 import { checkWindows, type NamedConfig, type ResolvedConfig } from './config';
-import { display, fillDefaults, parseOptions } from './config-check';
-import { isConfigObject } from './config-merge';
+import { checkWith, display, fillDefaults, parseOptions } from './config-check';
+import { isConfigObject, normaliseNames } from './config-merge';
 import type { Resolver } from './resolver';
 import type { RunPlan } from './run';
+import { seedOfStream } from './evaluate';
+import { planTasks } from './several-tasks';
+import { memberName, resolveMembers, tasksSchema, type MemberConfig, type TasksConfig } from './tasks-config';
 
 /** A plan, and the configuration with everything filled in that only its things could know. */
 export interface PreparedRun {
@@ -106,24 +109,74 @@ class Builder {
 const horizonNumber = (horizon: number | 'infinite'): number => (horizon === 'infinite' ? Infinity : horizon);
 
 /** A task and an optimizer with what they meet under. */
-export interface PreparedParts {
+export interface PreparedParts extends OptimizerParts {
   readonly task: Task;
+}
+
+interface OptimizerParts {
   readonly optimizer: LearnedOptimizer;
   readonly objective: Objective;
   readonly horizon: number;
 }
 
 async function buildParts(config: ResolvedConfig, builder: Builder): Promise<PreparedParts> {
+  if (config.task === undefined) throw neither();
+  return { task: await builder.create('task', config.task, 'task'), ...(await optimizerParts(config, builder)) };
+}
+
+const neither = (): ConfigurationError =>
+  new ConfigurationError('problem', 'a problem, or a task and an optimizer', 'neither');
+
+async function optimizerParts(config: ResolvedConfig, builder: Builder): Promise<OptimizerParts> {
   const { horizon, objective } = config;
-  if (config.task === undefined || config.optimizer === undefined || objective === undefined || horizon === undefined) {
-    throw new ConfigurationError('problem', 'a problem, or a task and an optimizer', 'neither');
-  }
+  if (config.optimizer === undefined || objective === undefined || horizon === undefined) throw neither();
   return {
-    task: await builder.create('task', config.task, 'task'),
     optimizer: await builder.create('optimizer', config.optimizer, 'optimizer'),
     objective,
     horizon: horizonNumber(horizon),
   };
+}
+
+/** The members of several tasks; those of a family are drawn by the run's seed. */
+async function membersOf(
+  { members, family, count = 0 }: TasksConfig,
+  { seed }: ResolvedConfig,
+  builder: Builder,
+  resolver: Resolver,
+): Promise<readonly MemberConfig[]> {
+  if (members !== undefined || family === undefined) return members ?? [];
+  const sampler = await builder.create('family', family, 'tasks.family');
+  const drawn = Array.from({ length: count }, (_, i) => ({ ...sampler.sample(seedOfStream(seed, 'family', i)) }));
+  const tasks = checkWith(tasksSchema, normaliseNames({ tasks: drawn }).tasks, 'tasks') as TasksConfig;
+  return resolveMembers(tasks.members!, resolver);
+}
+
+interface BuiltTasks extends Pick<RunPlan, 'problem' | 'tasks'> {
+  /** With the members that were drawn. */
+  readonly config: ResolvedConfig;
+}
+
+async function buildTasks(
+  config: ResolvedConfig,
+  tasks: TasksConfig,
+  builder: (config: ResolvedConfig) => Builder,
+  resolver: Resolver,
+): Promise<BuiltTasks> {
+  const members = await membersOf(tasks, config, builder(config), resolver);
+  const parts = await optimizerParts(config, builder(config));
+  const built: { name: string; weight: number; task: Task }[] = [];
+  for (const [i, member] of members.entries()) {
+    const { task, data = config.data, weight } = member;
+    const own = await builder({ ...config, ...(data === undefined ? {} : { data }) }).create(
+      'task',
+      task,
+      `tasks.members.${String(i)}.task`,
+    );
+    built.push({ name: memberName(member, i), weight, task: own });
+  }
+  const { particles } = config.evaluation;
+  const planned = planTasks({ ...parts, members: built, normaliser: tasks.normaliser, evaluation: { particles } });
+  return { ...planned, config: { ...config, tasks: { members, normaliser: planned.tasks.normaliser } } };
 }
 
 async function buildProblem(config: ResolvedConfig, builder: Builder): Promise<UnrolledProblem> {
@@ -159,22 +212,30 @@ export function prepareOptimizer(config: NamedConfig, resolver: Resolver): Promi
  * @throws ConfigurationError, UnknownNameError (with the path that led there), DatasetError, CancelledError
  */
 export async function prepareRun(config: ResolvedConfig, resolver: Resolver, watch?: DataWatch): Promise<PreparedRun> {
-  const builder = new Builder(resolver, config, [], [], undefined, watch);
+  const builderOf = (of: ResolvedConfig): Builder => new Builder(resolver, of, [], [], undefined, watch);
+  const builder = builderOf(config);
   // The cheap ones first: a mistake in them is found before data are read.
   const estimator = await builder.create('estimator', config.estimator, 'estimator');
   const outerOptimizer = await builder.create('outerOptimizer', config.outerOptimizer, 'outerOptimizer');
   const build = (): Promise<UnrolledProblem> => buildProblem(config, builder);
-  const problem = await (resolver.cachedProblem?.(problemKey(config), build) ?? build());
+  const several = config.tasks === undefined ? undefined : await buildTasks(config, config.tasks, builderOf, resolver);
+  const problem = several?.problem ?? (await (resolver.cachedProblem?.(problemKey(config), build) ?? build()));
   checkWindows(config.estimator, problem.horizon);
   const particles = config.evaluation.particles ?? problem.evaluation?.particles;
   const filled: ResolvedConfig = {
-    ...config,
+    ...(several?.config ?? config),
     horizon: Number.isFinite(problem.horizon) ? problem.horizon : 'infinite',
     evaluation: { ...config.evaluation, ...(particles === undefined ? {} : { particles }) },
   };
   const { seed, iterations, thetaAverage, evaluation, checkpoint } = filled;
   return {
     config: filled,
-    plan: { problem, estimator, outerOptimizer, settings: { seed, iterations, thetaAverage, evaluation, checkpoint } },
+    plan: {
+      problem,
+      ...(several === undefined ? {} : { tasks: several.tasks }),
+      estimator,
+      outerOptimizer,
+      settings: { seed, iterations, thetaAverage, evaluation, checkpoint },
+    },
   };
 }

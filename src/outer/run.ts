@@ -9,6 +9,7 @@ import {
   type ThetaDescription,
   type ThetaLayout,
   type UnrolledProblem,
+  type UnrollEngine,
   type UnrollProgram,
 } from '../contracts';
 import { createAdvisor } from './advice';
@@ -20,6 +21,7 @@ import { sharingDerivatives } from './gradient-samples';
 import { averagedTheta, initialState, runOuterLoop, type CheckpointSink, type LoopState } from './loop';
 import type { OpenedEngine } from './resolver';
 import { metricsLine, type MetricsLine, type RunResult } from './result';
+import { compileTasks, type CompiledPlan, type PlannedTasks } from './several-tasks';
 import { probeSigma, sigmaAdvice, type SigmaProbe } from './sigma-probe';
 import { describeTheta, initialTheta } from './theta';
 
@@ -44,6 +46,8 @@ export interface RunSettings {
 /** Everything that is needed to run. */
 export interface RunPlan {
   readonly problem: UnrolledProblem;
+  /** What is trained on in place of the problem, which then has the θ and the horizon of all of them. */
+  readonly tasks?: PlannedTasks;
   readonly estimator: GradientEstimator;
   readonly outerOptimizer: OuterOptimizer;
   readonly settings: RunSettings;
@@ -104,33 +108,54 @@ export async function executeRun(options: RunOptions): Promise<RunResult> {
   }
   checkJudged(plan);
   emit({ type: 'phase', phase: 'compile' });
-  const compiled = await opened.engine.compile(problem);
-  // Workers are made twice below; what they differentiate by is compiled once.
-  const program = sharingDerivatives(compiled);
-  let evaluator: Evaluator | undefined;
+  const compiled = await compilePlan(plan, opened.engine);
+  const { program, estimator, evaluator, notice } = compiled;
   let store: RunStore | undefined;
   try {
-    const { evaluation } = problem;
-    evaluator =
-      evaluation === undefined
-        ? undefined
-        : await createEvaluator(opened.engine, evaluation, program.theta.size, {
-            seed: settings.seed,
-            particles: settings.evaluation.particles,
-          });
+    if (notice !== undefined) emit({ type: 'notice', text: notice });
     // Where window, noise period and horizon do not fit together, the estimator says so: before anything is run or written.
-    await (await plan.estimator.populate(program, settings.seed)).dispose();
-    const { counts } = plan.estimator;
+    await (await estimator.populate(program, settings.seed)).dispose();
+    const { counts } = estimator;
     const counted = counts === undefined ? {} : { counts };
     store = options.store?.({ problem: problem.name, layout: program.theta, ...counted });
-    return await runCompiled({ plan, opened, store, signal, program, evaluator, emit });
+    return await runCompiled({ plan: { ...plan, estimator }, opened, store, signal, program, evaluator, emit });
   } catch (error) {
     if (error instanceof DivergenceError) store?.diverged(error);
     throw error;
   } finally {
+    await compiled.dispose();
+  }
+}
+
+async function compilePlan(
+  { problem, tasks, estimator, settings }: RunPlan,
+  engine: UnrollEngine,
+): Promise<CompiledPlan> {
+  const { seed, evaluation } = settings;
+  if (tasks !== undefined) return compileTasks({ engine, tasks, estimator, seed, evaluation });
+  const compiled = await engine.compile(problem);
+  // Workers are made twice in a run; what they differentiate by is compiled once.
+  const program = sharingDerivatives(compiled);
+  const dispose = async (evaluator?: Evaluator): Promise<void> => {
     await evaluator?.dispose();
     await program.dispose();
     await compiled.dispose();
+  };
+  try {
+    const evaluator =
+      problem.evaluation === undefined
+        ? undefined
+        : await createEvaluator(engine, problem.evaluation, program.theta.size, {
+            seed,
+            particles: evaluation.particles,
+          });
+    return {
+      ...{ program, estimator, dispose: () => dispose(evaluator) },
+      ...(evaluator === undefined ? {} : { evaluator }),
+    };
+  } catch (error) {
+    await dispose();
+    throw error;
   }
 }
 
@@ -259,7 +284,8 @@ async function runCompiled(run: CompiledRun): Promise<RunResult> {
   const judged = chosen?.theta ?? last;
   const sigma = history.at(-1)?.diagnostics?.sigma;
   let sigmaProbe: SigmaProbe | undefined;
-  if (!interrupted && evaluator !== undefined && typeof sigma === 'number' && settings.evaluation.probe !== false) {
+  const probed = plan.tasks === undefined && settings.evaluation.probe !== false;
+  if (!interrupted && evaluator !== undefined && typeof sigma === 'number' && probed) {
     const { evaluation } = evaluator;
     // The training problem has the meta-loss; where that never ends, its evaluation does.
     const endless = !Number.isFinite(problem.horizon);

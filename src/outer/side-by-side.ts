@@ -23,6 +23,11 @@ export function groupsOfShape<T>(runs: readonly T[], configOf: (run: T) => Resol
   const groups: T[][] = [];
   const open = new Map<string, T[]>();
   for (const run of runs) {
+    // Several tasks have a population each, and draw members of a family by the run's seed: such a run is a group of its own.
+    if (configOf(run).tasks !== undefined) {
+      groups.push([run]);
+      continue;
+    }
     const shape = shapeOf(configOf(run));
     let group = open.get(shape);
     if (group === undefined || group.length === MOST_RUNS) {

@@ -17,6 +17,8 @@ export const STREAMS = {
   probe: 9,
   tuning: 10,
   metaTest: 11,
+  family: 12,
+  tasks: 13,
 } as const;
 export type Stream = keyof typeof STREAMS;
 

@@ -28,6 +28,11 @@ export function beforeAfterRows(before: ReportedTheta, after: ReportedTheta): [s
   if (metric !== undefined) {
     rows.push([metric, formatMeasurement(before.measurement), formatMeasurement(after.measurement)]);
   }
+  for (const name of Object.keys({ ...before.measurement?.members, ...after.measurement?.members })) {
+    const member = ({ measurement }: ReportedTheta): string =>
+      measurement?.members === undefined ? 'not measured' : formatNumber(measurement.members[name]);
+    rows.push([`${name}: mean loss`, member(before), member(after)]);
+  }
   return rows;
 }
 

@@ -27,7 +27,7 @@ export async function optimizerOfRun(
   checkpoint?: CheckpointChoice,
 ): Promise<OptimizerOfRun> {
   const config = recordedConfig(path, readRunConfig(path), resolver);
-  const { optimizer, task, data, horizon, objective, estimator, outerOptimizer, seed, preset } = config;
+  const { optimizer, task, tasks, data, horizon, objective, estimator, outerOptimizer, seed, preset } = config;
   if (optimizer === undefined) {
     throw new RunDirectoryError(
       `${path} trains the problem "${String(config.problem?.name)}": expected a run of a task and an optimizer.`,
@@ -44,7 +44,7 @@ export async function optimizerOfRun(
         'in this version. Export it with the version that it was trained with.',
     );
   }
-  const known = { preset, seed, task, data, horizon, objective, estimator, outerOptimizer };
+  const known = { preset, seed, task, tasks, data, horizon, objective, estimator, outerOptimizer };
   const summary = readSummary(path) as unknown as ConfigObject | undefined;
   return {
     optimizer,

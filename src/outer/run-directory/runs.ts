@@ -1,5 +1,5 @@
 /** Runs on disk, from a resolved configuration: start, resume, judge again. */
-import { RunDirectoryError, type ConfigObject } from '../../contracts';
+import { RunDirectoryError, type ConfigObject, type UnrollEngine } from '../../contracts';
 import type { EngineLimits } from '../../engines';
 import { resolveConfig, type ResolvedConfig } from '../config';
 import { createEvaluator } from '../evaluate';
@@ -7,7 +7,8 @@ import { dataWatch, noticesTo, type Measurement, type RunListener } from '../eve
 import { prepareRun } from '../prepare';
 import type { Resolver } from '../resolver';
 import type { RunResult } from '../result';
-import { executeRun, type CompiledProblem } from '../run';
+import { executeRun, type CompiledProblem, type RunPlan } from '../run';
+import { compileTasks, type CompiledPlan } from '../several-tasks';
 import { chosenTheta, type CheckpointChoice } from './chosen-theta';
 import { checkFree, readRunConfig, RunDirectory, type OpenOptions, type RunConfig } from './run-directory';
 
@@ -134,21 +135,32 @@ export async function evaluateRun(path: string, options: EvaluateOptions): Promi
   if (chosen === undefined) throw new RunDirectoryError(`${path} has no checkpoint yet, so there is no θ to judge.`);
   const opened = await resolver.openEngine(options.engine ?? config.engine, options.limits);
   try {
-    const { problem, settings } = (await prepareRun(config, resolver)).plan;
-    if (problem.evaluation === undefined) {
-      throw new RunDirectoryError(`the problem "${problem.name}" of ${path} states no evaluation.`);
-    }
+    const { plan } = await prepareRun(config, resolver);
     const { theta } = chosen;
-    const evaluator = await createEvaluator(opened.engine, problem.evaluation, theta.length, {
-      seed: options.seed ?? settings.seed,
-      particles: options.particles ?? settings.evaluation.particles,
-    });
+    const { evaluator, dispose } = await evaluatorOf(plan, opened.engine, theta.length, options);
     try {
-      return await evaluator.measure(theta);
+      if (evaluator !== undefined) return await evaluator.measure(theta);
+      throw new RunDirectoryError(`the problem "${plan.problem.name}" of ${path} states no evaluation.`);
     } finally {
-      await evaluator.dispose();
+      await dispose();
     }
   } finally {
     await opened.engine.dispose();
   }
+}
+
+async function evaluatorOf(
+  { problem, tasks, estimator, settings }: RunPlan,
+  engine: UnrollEngine,
+  thetaSize: number,
+  options: EvaluateOptions,
+): Promise<Pick<CompiledPlan, 'evaluator' | 'dispose'>> {
+  const seed = options.seed ?? settings.seed;
+  const particles = options.particles ?? settings.evaluation.particles;
+  if (tasks !== undefined) {
+    return compileTasks({ engine, tasks, estimator, seed: settings.seed, evaluation: { seed, particles } });
+  }
+  if (problem.evaluation === undefined) return { dispose: () => Promise.resolve() };
+  const evaluator = await createEvaluator(engine, problem.evaluation, thetaSize, { seed, particles });
+  return { evaluator, dispose: () => evaluator.dispose() };
 }
