@@ -152,8 +152,12 @@ describe('the combination', () => {
       expect(innerSteps).toBe(a.innerSteps + b.innerSteps);
       expect(burnInSteps).toBe(a.burnInSteps + b.burnInSteps);
     });
-    // Members share no numbers: their tasks are the same but for the curvature.
-    expect(own[0][0].meanLoss).not.toBe(own[1][0].meanLoss);
+  });
+
+  test('equal members share no numbers', async () => {
+    const tasks = plan([1, 1, 1].map(noisyBowl), 'none');
+    const [{ metrics }] = await estimates(nres({ pairs: 2, sigma: 0.05, window: 3 }), tasks, [0.1]);
+    expect(new Set([1, 2, 3].map((k) => metrics[`task ${String(k)}: mean loss`])).size).toBe(3);
   });
 
   const made = (change: Partial<Estimate>): Estimate => ({
