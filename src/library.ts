@@ -2,9 +2,11 @@
 import { createContainer, type OuterloopContainer } from './container';
 import {
   ConfigurationError,
+  longestHorizon,
   OuterloopError,
   type ConfigObject,
   type GradientEstimator,
+  type HorizonSchedule,
   type LearnedOptimizer,
   type OuterOptimizer,
   type Plugin,
@@ -90,8 +92,8 @@ export interface TuneTaskOptions extends CommonOptions {
   readonly optimizer: Awaitable<LearnedOptimizer>;
   /** By default the training loss at every step. */
   readonly objective?: Partial<Objective>;
-  /** Inner steps of an episode. */
-  readonly horizon: number;
+  /** Inner steps of an episode, or how those of training episodes differ. */
+  readonly horizon: number | HorizonSchedule;
   readonly problem?: undefined;
   readonly tasks?: undefined;
 }
@@ -183,10 +185,15 @@ async function buildProblem(options: TuneOptions): Promise<BuiltProblem> {
   const parts = { optimizer: given, objective, horizon, evaluation: { particles } };
   const built = options.tasks === undefined ? await oneTask(options, parts) : await severalTasks(options, parts);
   const { problem } = built;
-  const optimizer = given.forHorizon?.(horizon) ?? given;
+  const optimizer = given.forHorizon?.(longestHorizon(horizon)) ?? given;
   return {
     ...built,
-    config: { ...built.config, optimizer: { name: given.name }, objective: { ...objective }, horizon },
+    config: {
+      ...built.config,
+      optimizer: { name: given.name },
+      objective: { ...objective },
+      horizon: typeof horizon === 'object' ? { ...horizon } : horizon,
+    },
     scheduleAt: (theta, t) =>
       lastValues(
         { ...problem, describeTheta: (tree) => optimizer.describeTheta?.(tree, t + 1) ?? { values: {} } },

@@ -8,11 +8,14 @@ import type {
   EstimatorPopulation,
   NamedArray,
   Population,
+  UnrolledProblem,
   UnrollProgram,
   WindowResult,
 } from '../../src/contracts';
 import { CheckpointError, ConfigurationError } from '../../src/contracts/errors';
 import { notDividing } from '../../src/contracts/options';
+import type { EpisodeLengths } from './lengths';
+import { workerOffsets, type OffsetRule } from './offsets';
 
 /** A whole number from 1. */
 export const count = z.number().int().min(1);
@@ -47,15 +50,45 @@ export function checkFinite(horizon: number, name: string): void {
 export interface EpisodePlan {
   readonly seed: number;
   readonly workers: number;
-  /** Inner steps of an episode; may be Infinity. */
+  /** Inner steps of an episode, of the longest where they differ; may be Infinity. */
   readonly horizon: number;
+  /** Where episodes differ in length. */
+  readonly lengths?: EpisodeLengths;
+  /** Of each worker's first episode, where its length is none that `lengths` draws. */
+  readonly firstLengths?: Float64Array;
   /** First inner step of each worker's first scored window. */
   readonly offsets: Int32Array;
+}
+
+/**
+ * Where workers of windows start.
+ * @param together all of them at step 0
+ */
+export function startsOf(
+  { horizon }: Pick<UnrolledProblem, 'horizon'>,
+  lengths: EpisodeLengths | undefined,
+  together: boolean,
+  { rule, seed, workers, window }: StartRule,
+): Omit<EpisodePlan, 'seed' | 'workers'> {
+  const own = lengths === undefined ? {} : { lengths };
+  if (together || !Number.isFinite(horizon)) return { horizon, ...own, offsets: new Int32Array(workers) };
+  if (lengths === undefined) return { horizon, offsets: workerOffsets(rule, seed, workers, horizon, window) };
+  const { lengths: firstLengths, offsets } = lengths.spread(rule, workers);
+  return { horizon, lengths, firstLengths, offsets };
+}
+
+interface StartRule {
+  readonly rule: OffsetRule;
+  readonly seed: number;
+  readonly workers: number;
+  readonly window: number;
 }
 
 /** What a call runs with, and what cancels it: the workers are then good for `load` and `dispose` only. */
 export interface EpisodeSetting {
   readonly theta: Float64Array;
+  /** Outer iteration, from 0. */
+  readonly iteration: number;
   readonly signal?: AbortSignal;
 }
 
@@ -65,8 +98,10 @@ const particlePrefix = 'particles.';
 export abstract class EpisodeWorkers<S extends EpisodeSetting = EpisodeSetting> implements EstimatorPopulation {
   /** Episode of each worker; −1 before the first. */
   readonly episodes: Int32Array;
-  /** Inner step within the episode of each worker. At the horizon: the episode is over. */
+  /** Inner step within the episode of each worker. At the episode's length: it is over. */
   readonly phases: Int32Array;
+  /** Inner steps of each worker's episode. */
+  readonly lengths: Float64Array;
   /** 0, 1, … */
   protected readonly all: Int32Array;
 
@@ -77,6 +112,7 @@ export abstract class EpisodeWorkers<S extends EpisodeSetting = EpisodeSetting> 
   ) {
     this.episodes = new Int32Array(plan.workers).fill(-1);
     this.phases = new Int32Array(plan.workers);
+    this.lengths = new Float64Array(plan.workers).fill(plan.horizon);
     this.all = Int32Array.from({ length: plan.workers }, (_, i) => i);
   }
 
@@ -92,21 +128,27 @@ export abstract class EpisodeWorkers<S extends EpisodeSetting = EpisodeSetting> 
   /** The first step after t at which something changes for workers that run unscored. */
   protected abstract nextChange(t: number): number;
 
-  /** Starts the episodes of workers that are new or at the horizon. Returns the particle-steps run unscored. */
+  /** Starts the episodes of workers that are new or at their episode's end. Returns the particle-steps run unscored. */
   async begin(setting: S): Promise<number> {
-    const { horizon, offsets } = this.plan;
+    const { offsets, lengths, firstLengths } = this.plan;
     const { episodes, phases } = this;
-    const entering = chosen(this.all, (w) => episodes[w] < 0 || phases[w] === horizon);
+    const entering = chosen(this.all, (w) => episodes[w] < 0 || phases[w] === this.lengths[w]);
     if (entering.length === 0) return 0;
     const targets = new Int32Array(entering.length);
-    for (let i = 0; i < targets.length; i++) targets[i] = episodes[entering[i]] < 0 ? offsets[entering[i]] : 0;
+    for (let i = 0; i < targets.length; i++) {
+      const w = entering[i];
+      targets[i] = episodes[w] < 0 ? offsets[w] : 0;
+      if (lengths === undefined) continue;
+      const first = episodes[w] < 0 ? firstLengths?.[w] : undefined;
+      this.lengths[w] = first ?? lengths.of(w, episodes[w] + 1, setting.iteration);
+    }
     return this.enter(entering, targets, setting);
   }
 
-  /** New episodes for broken workers, up to the phases they had. Returns the particle-steps run unscored. */
+  /** New episodes for broken workers, as long as theirs were and up to the phases they had. Returns the particle-steps run unscored. */
   async reenter(workers: Int32Array, setting: S): Promise<number> {
-    // At the horizon the next estimate starts a new episode anyway.
-    const within = workers.filter((w) => this.phases[w] !== this.plan.horizon);
+    // At the end of its episode the next estimate starts a new one anyway.
+    const within = workers.filter((w) => this.phases[w] !== this.lengths[w]);
     return this.enter(
       within,
       within.map((w) => this.phases[w]),
@@ -127,6 +169,7 @@ export abstract class EpisodeWorkers<S extends EpisodeSetting = EpisodeSetting> 
     const bundle: Record<string, NamedArray> = {
       episodes: { shape, data: this.episodes.slice() },
       phases: { shape, data: this.phases.slice() },
+      ...(this.plan.lengths === undefined ? {} : { lengths: { shape, data: this.lengths.slice() } }),
     };
     if (this.betweenEpisodes()) return bundle;
     Object.assign(bundle, this.saveOwn());
@@ -137,6 +180,9 @@ export abstract class EpisodeWorkers<S extends EpisodeSetting = EpisodeSetting> 
   async load(bundle: ArrayBundle): Promise<void> {
     this.episodes.set(readArray(bundle, 'episodes', Int32Array, this.plan.workers));
     this.phases.set(readArray(bundle, 'phases', Int32Array, this.plan.workers));
+    if (this.plan.lengths !== undefined) {
+      this.lengths.set(readArray(bundle, 'lengths', Float64Array, this.plan.workers));
+    }
     if (this.betweenEpisodes()) return;
     await this.loadOwn(bundle);
     await this.population.load(
@@ -154,7 +200,7 @@ export abstract class EpisodeWorkers<S extends EpisodeSetting = EpisodeSetting> 
 
   /** What a finished episode has left behind, nothing depends on. */
   private betweenEpisodes(): boolean {
-    return this.phases.every((t, w) => t === this.plan.horizon || this.episodes[w] < 0);
+    return this.phases.every((t, w) => t === this.lengths[w] || this.episodes[w] < 0);
   }
 
   /** Starts the next episode of each worker and runs it, unscored, to its target step. */
@@ -213,6 +259,11 @@ export function readArray<A extends Int32Array | Float32Array | Float64Array>(
     );
   }
   return found.data;
+}
+
+/** Mean length of the workers' episodes, where they differ, for an estimate's diagnostics. */
+export function episodeLength({ plan, lengths }: EpisodeWorkers): Record<string, number> {
+  return plan.lengths === undefined ? {} : { episodeLength: mean(lengths) };
 }
 
 /** NaN if there are none. A plain loop: for tiny problems an iteration is a tenth of a millisecond. */

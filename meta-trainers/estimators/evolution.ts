@@ -14,8 +14,8 @@ import type {
 import { ConfigurationError, ShapeError } from '../../src/contracts/errors';
 import { settingsOf } from '../options';
 import { iterationSchedule, scheduleSchema } from '../schedules';
-import { checkFinite, checkWindow, count, episodeOptions, mean } from './episodes';
-import { workerOffsets } from './offsets';
+import { checkFinite, checkWindow, count, episodeLength, episodeOptions, mean, startsOf } from './episodes';
+import { episodeLengths } from './lengths';
 import { pairDifferences, SHAPINGS } from './shaping';
 import { Workers } from './workers';
 
@@ -82,32 +82,40 @@ export class EvolutionStrategy implements GradientEstimator<Workers> {
   /** @throws ConfigurationError if window, noise period and horizon do not fit together */
   async populate(program: UnrollProgram, seed: number): Promise<Workers> {
     const plan = this.plan(program);
-    const { pairs, offsets } = this.options;
+    const { pairs, offsets, window } = this.options;
+    const lengths = episodeLengths(program.problem, window ?? 1, seed);
+    const rule = { rule: offsets, seed, workers: pairs, window: plan.scoredSteps };
     return Workers.create(program, {
       pairs,
       seed,
-      horizon: plan.horizon,
+      ...startsOf(program.problem, lengths, plan.lockstep, rule),
       noisePeriod: plan.noisePeriod,
       states: this.variant.states,
       noiseStays: this.variant.states === 'own' && Math.min(plan.noisePeriod, plan.horizon) > plan.scoredSteps,
-      offsets: plan.lockstep
-        ? new Int32Array(pairs)
-        : workerOffsets(offsets, seed, pairs, plan.horizon, plan.scoredSteps),
     });
   }
 
   async estimate(theta: Float64Array, workers: Workers, iteration: number, signal?: AbortSignal): Promise<Estimate> {
     const size = workers.program.theta.size;
     if (theta.length !== size) throw new ShapeError(`θ: expected ${size} numbers, got ${theta.length}.`);
-    const { scoredSteps, callSteps } = this.plan(workers.program);
+    const { callSteps, ...plan } = this.plan(workers.program);
     const { pairs, shaping, clip } = this.options;
-    const setting = { theta, sigma: sigmaAt(this.sigma, iteration), signal };
+    const setting = { theta, sigma: sigmaAt(this.sigma, iteration), iteration, signal };
 
     let burnInSteps = await workers.begin(setting);
-    const result = await workers.window(scoredSteps, callSteps, setting);
+    // Episodes of different lengths: a pair counts by its steps, so that the mean is over steps (docs/meta-training.md).
+    const { lengths } = workers.plan;
+    const whole = this.variant.scored === 'horizon' && lengths !== undefined;
+    const result = whole
+      ? await workers.wholeEpisodes(callSteps, setting)
+      : await workers.window(plan.scoredSteps, callSteps, setting);
+    const scoredSteps = whole ? lengths.mean(iteration) : plan.scoredSteps;
+    const ranSteps = whole ? workers.lengths.reduce((sum, steps) => sum + steps) : pairs * scoredSteps;
     const [sound, broken] = sortWorkers(result.lossSum, pairs);
     const losses = new Float64Array(2 * sound.length);
     for (let i = 0; i < losses.length; i++) losses[i] = result.lossSum[2 * sound[i >>> 1] + (i & 1)] / scoredSteps;
+    const soundSteps = whole ? mean(Float64Array.from(sound, (w) => workers.lengths[w])) : scoredSteps;
+    const sequentialSteps = whole ? Math.max(...workers.lengths) : scoredSteps;
     const differences = pairDifferences(losses, shaping, clip);
 
     const gradient = await workers.combineScores(sound, quotients(differences, 2 * sound.length), setting.sigma);
@@ -121,15 +129,16 @@ export class EvolutionStrategy implements GradientEstimator<Workers> {
 
     return {
       gradient,
-      meanLoss: mean(losses),
-      innerSteps: (this.variant.states === 'mean' ? 3 : 2) * pairs * scoredSteps,
-      sequentialSteps: scoredSteps,
+      meanLoss: whole ? (mean(losses) * scoredSteps) / soundSteps : mean(losses),
+      innerSteps: (this.variant.states === 'mean' ? 3 : 2) * ranSteps,
+      sequentialSteps,
       burnInSteps,
       validPairs: sound.length,
       droppedPairs: broken.length,
-      metrics: metricMeans(result.metricSums, sound, scoredSteps),
+      metrics: metricMeans(result.metricSums, sound, soundSteps),
       diagnostics: {
         sigma: setting.sigma,
+        ...episodeLength(workers),
         /** Mean of |L⁺−L⁻| per inner step, unshaped. */
         lossDifference: meanSize(pairDifferences(losses, 'none')),
         /** Root of `squaredNorm`. */

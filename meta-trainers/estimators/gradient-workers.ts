@@ -62,6 +62,30 @@ export class GradientWorkers extends EpisodeWorkers {
     return result;
   }
 
+  /** Runs every worker from its episode's start to its end, workers of one length at a time. Rows as of `window`. */
+  async wholeEpisodes(setting: EpisodeSetting): Promise<DerivativeResult> {
+    const count = this.whole.length;
+    const width = this.derivatives.program.derivatives;
+    const total = {
+      lossSum: new Float64Array(count),
+      lastLoss: new Float64Array(count),
+      derivatives: new Float64Array(count * width),
+    };
+    const metricSums = Object.fromEntries(this.program.metrics.map((name) => [name, new Float64Array(count)]));
+    for (const steps of [...new Set(this.lengths)].sort((a, b) => a - b)) {
+      const workers = this.all.filter((w) => this.lengths[w] === steps);
+      const part = await this.derivatives.population.differentiate({ ...this.request(workers, setting), steps });
+      this.moveOn(workers, steps);
+      this.particlesOf(workers).forEach((particle, i) => {
+        total.lossSum[particle] = part.lossSum[i];
+        total.lastLoss[particle] = part.lastLoss[i];
+        total.derivatives.set(part.derivatives.subarray(i * width, (i + 1) * width), particle * width);
+        for (const [name, sums] of Object.entries(metricSums)) sums[particle] = part.metricSums[name][i];
+      });
+    }
+    return { ...total, metricSums };
+  }
+
   override async dispose(): Promise<void> {
     await super.dispose();
     await this.derivatives.program.dispose();

@@ -13,9 +13,9 @@ import type {
 } from '../../src/contracts';
 import { ShapeError } from '../../src/contracts/errors';
 import { settingsOf } from '../options';
-import { checkFinite, checkWindow, count, episodeOptions, mean } from './episodes';
+import { checkFinite, checkWindow, count, episodeLength, episodeOptions, mean, startsOf } from './episodes';
+import { episodeLengths } from './lengths';
 import { GradientWorkers, type WorkerDerivatives } from './gradient-workers';
-import { workerOffsets } from './offsets';
 
 /** Options that every gradient estimator takes. */
 export const gradientOptions = {
@@ -83,53 +83,58 @@ export class GradientOfWindows implements GradientEstimator<GradientWorkers> {
    * depends on has a derivative by θ, CapabilityError
    */
   async populate(program: UnrollProgram, seed: number): Promise<GradientWorkers> {
-    const { workers, lockstep, offsets } = this.options;
-    const { horizon } = program.problem;
-    const steps = this.scoredSteps(horizon);
-    const together = lockstep || this.variant.scored === 'horizon' || !Number.isFinite(horizon);
-    const plan = {
-      seed,
-      workers,
-      horizon,
-      offsets: together ? new Int32Array(workers) : workerOffsets(offsets, seed, workers, horizon, steps),
-    };
+    const { workers, lockstep, offsets, window } = this.options;
+    const steps = this.scoredSteps(program.problem.horizon);
+    const lengths = episodeLengths(program.problem, window ?? 1, seed);
+    const together = lockstep || this.variant.scored === 'horizon';
+    const rule = { rule: offsets, seed, workers, window: steps };
+    const plan = { seed, workers, ...startsOf(program.problem, lengths, together, rule) };
     return GradientWorkers.create(program, plan, this.variant.derivatives(program, steps, seed));
   }
 
   async estimate(
     theta: Float64Array,
     workers: GradientWorkers,
-    _iteration: number,
+    iteration: number,
     signal?: AbortSignal,
   ): Promise<Estimate> {
     const { program } = workers;
     const { size } = program.theta;
     if (theta.length !== size) throw new ShapeError(`θ: expected ${size} numbers, got ${theta.length}.`);
     const steps = this.scoredSteps(program.problem.horizon);
-    const setting = { theta, signal };
+    const setting = { theta, iteration, signal };
 
     let burnInSteps = await workers.begin(setting);
-    const result = await workers.window(steps, setting);
+    const { lengths } = workers.plan;
+    const whole = this.variant.scored === 'horizon' && lengths !== undefined;
+    const result = whole ? await workers.wholeEpisodes(setting) : await workers.window(steps, setting);
     const each = result.lossSum.length / this.options.workers;
     const rows = this.workerGradients(result, workers, size);
+    // A worker counts by its steps, so that the mean is over steps (docs/meta-training.md).
+    if (whole) {
+      const expected = lengths.mean(iteration);
+      for (let i = 0; i < rows.length; i++) rows[i] *= workers.lengths[Math.floor(i / size)] / expected;
+    }
     const { sound, broken, exploded } = sortWorkers(result.lossSum, rows, each);
     const summary = combineGradients(rows, size, sound, this.options.clip);
     burnInSteps += await workers.reenter(broken, setting);
 
     const first = (values: Float64Array): Float64Array => Float64Array.from(sound, (w) => values[w * each]);
-    const losses = this.variant.loss === 'last' ? first(result.lastLoss) : first(result.lossSum).map((x) => x / steps);
+    const soundSteps = whole ? mean(Float64Array.from(sound, (w) => workers.lengths[w])) : steps;
+    const losses =
+      this.variant.loss === 'last' ? first(result.lastLoss) : first(result.lossSum).map((x) => x / soundSteps);
     return {
       gradient: summary.gradient,
       meanLoss: mean(losses),
-      innerSteps: result.lossSum.length * steps,
-      sequentialSteps: steps,
+      innerSteps: each * (whole ? workers.lengths.reduce((sum, x) => sum + x) : steps * this.options.workers),
+      sequentialSteps: whole ? Math.max(...workers.lengths) : steps,
       burnInSteps,
       validPairs: sound.length,
       droppedPairs: broken.length,
       metrics: Object.fromEntries(
-        Object.entries(result.metricSums).map(([name, sums]) => [name, mean(first(sums).map((x) => x / steps))]),
+        Object.entries(result.metricSums).map(([name, sums]) => [name, mean(first(sums).map((x) => x / soundSteps))]),
       ),
-      diagnostics: { ...summary.diagnostics, explodedWorkers: exploded },
+      diagnostics: { ...episodeLength(workers), ...summary.diagnostics, explodedWorkers: exploded },
     };
   }
 

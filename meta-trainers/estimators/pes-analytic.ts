@@ -3,10 +3,10 @@ import type { ConfigObject, Estimate, GradientEstimator, IterationSchedule, Unro
 import { ShapeError } from '../../src/contracts/errors';
 import { parseOptions, settingsOf } from '../options';
 import { iterationSchedule, scheduleSchema } from '../schedules';
-import { checkWindow, count, episodeOptions, mean } from './episodes';
+import { checkWindow, count, episodeLength, episodeOptions, mean, startsOf } from './episodes';
 import { meanSize, metricMeans, sigmaAt } from './evolution';
 import { combineGradients, sortWorkers } from './gradient';
-import { workerOffsets } from './offsets';
+import { episodeLengths } from './lengths';
 import { Workers } from './workers';
 
 export const pesAnalyticOptions = z.strictObject({
@@ -54,16 +54,16 @@ class PesAnalytic implements GradientEstimator<Workers> {
     const { pairs, window, lockstep, offsets } = this.options;
     const { horizon } = program.problem;
     checkWindow(window, horizon);
-    const together = lockstep || !Number.isFinite(horizon);
+    const lengths = episodeLengths(program.problem, window, seed);
+    const rule = { rule: offsets, seed, workers: pairs, window };
     return Workers.create(
       program,
       {
         pairs,
         seed,
-        horizon,
+        ...startsOf(program.problem, lengths, lockstep, rule),
         noisePeriod: window,
         states: 'own',
-        offsets: together ? new Int32Array(pairs) : workerOffsets(offsets, seed, pairs, horizon, window),
       },
       { mode: 'reverse', steps: window, windowLoss: 'mean', start: window === horizon },
     );
@@ -73,7 +73,7 @@ class PesAnalytic implements GradientEstimator<Workers> {
     const { size } = workers.program.theta;
     if (theta.length !== size) throw new ShapeError(`θ: expected ${size} numbers, got ${theta.length}.`);
     const { pairs, window } = this.options;
-    const setting = { theta, sigma: sigmaAt(this.sigma, iteration), signal };
+    const setting = { theta, sigma: sigmaAt(this.sigma, iteration), iteration, signal };
 
     let burnInSteps = await workers.begin(setting);
     // Before the window's own noise is added; in an episode's first window, which has begun already, with it.
@@ -105,6 +105,7 @@ class PesAnalytic implements GradientEstimator<Workers> {
       metrics: metricMeans(metricSums, sound, window),
       diagnostics: {
         sigma: setting.sigma,
+        ...episodeLength(workers),
         /** Mean of |L⁺−L⁻| per inner step. */
         lossDifference: meanSize(Float64Array.from(sound, (w) => differences[w])),
         ...diagnostics,

@@ -15,6 +15,7 @@ import type {
 } from '../../src/contracts';
 import { CheckpointError, ConfigurationError, ShapeError } from '../../src/contracts/errors';
 import { settingsOf } from '../options';
+import { checkOneLength } from './lengths';
 
 const count = z.number().int().min(1);
 /** One number for all coordinates of θ, or one for each. */
@@ -188,6 +189,7 @@ export class Search implements GradientEstimator<SearchState> {
     if (!Number.isFinite(horizon)) {
       throw new ConfigurationError('horizon', `a number of steps for ${this.name}`, String(horizon));
     }
+    checkOneLength(program.problem, this.name);
     const { batch, starts } = this.options;
     const { size } = program.theta;
     boxOf(this.options, new Float64Array(size));

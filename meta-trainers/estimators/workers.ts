@@ -113,6 +113,25 @@ export class Workers extends EpisodeWorkers<Setting> {
     return total!;
   }
 
+  /** Runs every worker from its episode's start to its end, in engine calls of at most `callSteps`. Results as of `window`. */
+  async wholeEpisodes(callSteps: number, setting: Setting): Promise<WindowResult> {
+    const count = 2 * this.options.pairs;
+    const total = { lossSum: new Float64Array(count), lastLoss: new Float64Array(count) };
+    const metricSums = Object.fromEntries(this.program.metrics.map((name) => [name, new Float64Array(count)]));
+    for (;;) {
+      const active = chosen(this.all, (w) => this.phases[w] < this.lengths[w]);
+      if (active.length === 0) return { ...total, metricSums };
+      // All that are still on their way are at one step.
+      const left = active.reduce((least, w) => Math.min(least, this.lengths[w] - this.phases[w]), callSteps);
+      const part = await this.advance(active, 'pairs', left, setting);
+      this.particles(active, 'pairs').forEach((particle, i) => {
+        total.lossSum[particle] += part.lossSum[i];
+        total.lastLoss[particle] = part.lastLoss[i];
+        for (const [name, sums] of Object.entries(metricSums)) sums[particle] += part.metricSums[name][i];
+      });
+    }
+  }
+
   /** `window` in one call, with derivatives: of workers that were made with a `Differentiation`. */
   async differentiate(steps: number, setting: Setting): Promise<DerivativeResult> {
     if (this.derivatives === undefined)

@@ -2,6 +2,7 @@ export * from './dataset';
 export * from './engine';
 export * from './errors';
 export * from './estimator';
+export * from './horizon';
 export * from './meta';
 export * from './options';
 export * from './plugin';

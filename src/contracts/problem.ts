@@ -1,5 +1,6 @@
 import type { Scalar, Tensor } from '@tensorflow/tfjs';
 import type { Batch, Dataset, Split } from './dataset';
+import type { HorizonSchedule } from './horizon';
 import type { KeyedRandom } from './random';
 import type { Tree } from './tree';
 
@@ -80,6 +81,11 @@ export interface UnrolledProblem<Theta extends TensorTree = TensorTree, State ex
   readonly name: string;
   /** Inner steps of an episode, a positive integer, or Infinity: never reset. */
   readonly horizon: number;
+  /**
+   * Lengths of the episodes that estimators train on, where they differ; `horizon` is then the longest of them, and what
+   * evaluations run. A step cannot see how long its episode is.
+   */
+  readonly horizonSchedule?: HorizonSchedule;
   /** Feeds `inner.batch`. */
   readonly dataset?: Dataset;
   /** Rows of `inner.batch`; needed with `dataset`. */

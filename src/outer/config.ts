@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import {
   ConfigurationError,
+  horizonEnds,
   notDividing,
   UnknownNameError,
   type ConfigObject,
@@ -12,6 +13,7 @@ import { applyOverride, mergeConfig, NAMED_KEYS, normaliseNames, type Override }
 import { objectiveSchema, type Objective } from './combinators/unroll';
 import { checkCourse, SELECTIONS, type Selection } from './best';
 import { checkNamed, checkWith } from './config-check';
+import { checkSchedule, horizonSchema, type Horizon } from './horizon';
 import { nearNames, type Resolver } from './resolver';
 import { resolveTasks, tasksSchema, type TasksConfig } from './tasks-config';
 
@@ -20,7 +22,7 @@ export interface NamedConfig extends ConfigObject {
   readonly name: string;
 }
 
-/** A complete configuration. JSON-able: `infinite` stands for an infinite horizon. */
+/** A complete configuration. JSON-able. */
 export interface ResolvedConfig {
   readonly preset?: string;
   /** Plugin files, as they were given. */
@@ -28,7 +30,7 @@ export interface ResolvedConfig {
   readonly seed: number;
   /** As asked for; `auto` included. */
   readonly engine: string;
-  readonly horizon?: number | 'infinite';
+  readonly horizon?: Horizon;
   readonly iterations: number;
   /** Either a task (or several), optimizer and objective … */
   readonly task?: NamedConfig;
@@ -65,7 +67,7 @@ const configSchema = z.strictObject({
   plugins: z.array(z.string()).default([]),
   seed: z.int().min(0).default(0),
   engine: z.string().min(1).default('auto'),
-  horizon: z.union([positiveInteger, z.literal('infinite')]).optional(),
+  horizon: horizonSchema.optional(),
   iterations: positiveInteger.default(500),
   task: named.optional(),
   tasks: tasksSchema.optional(),
@@ -196,6 +198,7 @@ export function resolveConfig(input: ConfigObject, overrides: readonly Override[
   if (!('estimator' in config)) {
     throw new ConfigurationError('estimator', `a name (${resolver.names('estimator').join(', ')})`, 'nothing');
   }
+  checkSchedule(config.horizon);
   const checked = checkWith(configSchema, config, '') as ResolvedConfig;
   const filled: Record<string, ConfigValue> = {};
   for (const [key, kind] of Object.entries(CONFIG_KINDS)) {
@@ -215,7 +218,7 @@ export function resolveConfig(input: ConfigObject, overrides: readonly Override[
     const engines = resolver.names('engine');
     throw new UnknownNameError('engine', resolved.engine, nearNames(resolved.engine, engines), engines);
   }
-  if (typeof resolved.horizon === 'number') checkWindows(resolved.estimator, resolved.horizon);
+  if (resolved.horizon !== undefined) checkWindows(resolved.estimator, resolved.horizon);
   return resolved;
 }
 
@@ -224,11 +227,13 @@ export function resolveConfig(input: ConfigObject, overrides: readonly Override[
  * when they meet a program; here it is found before anything is loaded.
  * @throws ConfigurationError
  */
-export function checkWindows(estimator: NamedConfig, horizon: number): void {
+export function checkWindows(estimator: NamedConfig, horizon: Horizon): void {
   const { window, noisePeriod } = estimator;
   if (typeof window !== 'number') return;
-  if (Number.isFinite(horizon) && horizon % window !== 0) {
-    throw notDividing('estimator.window', window, horizon);
+  for (const steps of typeof horizon === 'object' ? Object.values(horizonEnds(horizon)) : [horizon]) {
+    if (typeof steps === 'number' && Number.isFinite(steps) && steps % window !== 0) {
+      throw notDividing('estimator.window', window, steps);
+    }
   }
   if (typeof noisePeriod === 'number' && noisePeriod % window !== 0) {
     throw new ConfigurationError(

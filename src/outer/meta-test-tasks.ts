@@ -4,6 +4,7 @@ import { ConfigurationError, UnknownNameError, type ConfigObject, type ConfigVal
 import { presetConfig, resolveConfig, type ResolvedConfig } from './config';
 import { checkWith } from './config-check';
 import { isConfigObject, mergeConfig, normaliseNames } from './config-merge';
+import { horizonSteps } from './horizon';
 import { nearNames, type Resolver } from './resolver';
 import { memberName, type TasksConfig } from './tasks-config';
 
@@ -32,7 +33,10 @@ function onData({ data }: ResolvedConfig, name: string): ConfigObject | undefine
 
 const RELATIVES: Readonly<Record<string, Relative>> = {
   own: () => ({}),
-  longer: ({ horizon }) => (typeof horizon === 'number' ? { horizon: LONGER * horizon } : undefined),
+  longer: ({ horizon }) => {
+    const steps = horizon === undefined ? Infinity : horizonSteps(horizon);
+    return Number.isFinite(steps) ? { horizon: LONGER * steps } : undefined;
+  },
   wider: (own) => {
     const hidden = hiddenOf(own);
     return hidden === undefined ? undefined : { task: { hidden: hidden.map((width) => WIDER * width) } };
@@ -88,7 +92,7 @@ function presetTask(name: string, own: ResolvedConfig, resolver: Resolver): Name
   const { data: _, ...rest } = own;
   const changes: Record<string, ConfigValue> = { task };
   if ('data' in preset) changes.data = preset.data;
-  if (typeof horizon === 'number') changes.horizon = horizon;
+  if (typeof horizon === 'number' || isConfigObject(horizon)) changes.horizon = horizon;
   // The preset's task with its own options, none of the run's.
   return { name, config: withChanges({ ...rest, task: undefined }, changes, resolver) };
 }

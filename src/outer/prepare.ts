@@ -1,12 +1,14 @@
 /** From names to things: a resolved configuration becomes a problem, an estimator and an outer optimizer. */
 import {
   ConfigurationError,
+  longestHorizon,
   OuterloopError,
   UserError,
   type ConfigValue,
   type Dataset,
   type DataWatch,
   type FactoryContext,
+  type HorizonSchedule,
   type LearnedOptimizer,
   type Registered,
   type RegisteredKind,
@@ -17,6 +19,7 @@ import { unroll, type Objective } from './combinators/unroll';
 import { checkWindows, type NamedConfig, type ResolvedConfig } from './config';
 import { checkWith, display, fillDefaults, parseOptions } from './config-check';
 import { isConfigObject, normaliseNames } from './config-merge';
+import { horizonSteps } from './horizon';
 import type { Resolver } from './resolver';
 import type { RunPlan } from './run';
 import { seedOfStream } from './evaluate';
@@ -89,7 +92,7 @@ class Builder {
   private context(): FactoryContext {
     const { data, horizon } = this.config;
     return {
-      ...(horizon === undefined ? {} : { horizon: horizonNumber(horizon) }),
+      ...(horizon === undefined ? {} : { horizon: horizonSteps(horizon) }),
       ...(this.watch === undefined ? {} : { watch: this.watch }),
       data: () => {
         if (data === undefined) {
@@ -106,8 +109,6 @@ class Builder {
   }
 }
 
-const horizonNumber = (horizon: number | 'infinite'): number => (horizon === 'infinite' ? Infinity : horizon);
-
 /** A task and an optimizer with what they meet under. */
 export interface PreparedParts extends OptimizerParts {
   readonly task: Task;
@@ -116,6 +117,7 @@ export interface PreparedParts extends OptimizerParts {
 interface OptimizerParts {
   readonly optimizer: LearnedOptimizer;
   readonly objective: Objective;
+  /** The longest, of a schedule. */
   readonly horizon: number;
 }
 
@@ -133,7 +135,7 @@ async function optimizerParts(config: ResolvedConfig, builder: Builder): Promise
   return {
     optimizer: await builder.create('optimizer', config.optimizer, 'optimizer'),
     objective,
-    horizon: horizonNumber(horizon),
+    horizon: horizonSteps(horizon),
   };
 }
 
@@ -175,14 +177,45 @@ async function buildTasks(
     built.push({ name: memberName(member, i), weight, task: own });
   }
   const { particles } = config.evaluation;
-  const planned = planTasks({ ...parts, members: built, normaliser: tasks.normaliser, evaluation: { particles } });
+  const planned = planTasks({
+    ...parts,
+    horizon: trainedOver(config, parts),
+    members: built,
+    normaliser: tasks.normaliser,
+    evaluation: { particles },
+  });
   return { ...planned, config: { ...config, tasks: { members, normaliser: planned.tasks.normaliser } } };
 }
 
+/** What training episodes have for a horizon: the schedule, if there is one. */
+const trainedOver = ({ horizon }: ResolvedConfig, parts: OptimizerParts): number | HorizonSchedule =>
+  typeof horizon === 'object' ? horizon : parts.horizon;
+
+/** @throws ConfigurationError for a problem with a horizon of its own that is not the schedule's longest */
+function withSchedule(problem: UnrolledProblem, horizonSchedule: HorizonSchedule): UnrolledProblem {
+  const longest = longestHorizon(horizonSchedule);
+  if (problem.horizon !== longest) {
+    throw new ConfigurationError(
+      'horizon',
+      `${String(problem.horizon)}, which "${problem.name}" has of its own, as the longest`,
+      String(longest),
+    );
+  }
+  // A plugin's problem may have its methods from a class.
+  const copy = Object.create(Object.getPrototypeOf(problem) as object) as UnrolledProblem;
+  return Object.assign(copy, problem, { horizonSchedule });
+}
+
 async function buildProblem(config: ResolvedConfig, builder: Builder): Promise<UnrolledProblem> {
-  if (config.problem !== undefined) return builder.create('problem', config.problem, 'problem');
+  const { horizon } = config;
+  if (config.problem !== undefined) {
+    const problem = await builder.create('problem', config.problem, 'problem');
+    return typeof horizon === 'object' ? withSchedule(problem, horizon) : problem;
+  }
+  const parts = await buildParts(config, builder);
   return unroll({
-    ...(await buildParts(config, builder)),
+    ...parts,
+    horizon: trainedOver(config, parts),
     evaluation: { particles: config.evaluation.particles },
   });
 }
@@ -220,11 +253,11 @@ export async function prepareRun(config: ResolvedConfig, resolver: Resolver, wat
   const build = (): Promise<UnrolledProblem> => buildProblem(config, builder);
   const several = config.tasks === undefined ? undefined : await buildTasks(config, config.tasks, builderOf, resolver);
   const problem = several?.problem ?? (await (resolver.cachedProblem?.(problemKey(config), build) ?? build()));
-  checkWindows(config.estimator, problem.horizon);
+  checkWindows(config.estimator, problem.horizonSchedule ?? problem.horizon);
   const particles = config.evaluation.particles ?? problem.evaluation?.particles;
   const filled: ResolvedConfig = {
     ...(several?.config ?? config),
-    horizon: Number.isFinite(problem.horizon) ? problem.horizon : 'infinite',
+    horizon: problem.horizonSchedule ?? (Number.isFinite(problem.horizon) ? problem.horizon : 'infinite'),
     evaluation: { ...config.evaluation, ...(particles === undefined ? {} : { particles }) },
   };
   const { seed, iterations, thetaAverage, evaluation, checkpoint } = filled;

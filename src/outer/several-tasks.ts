@@ -13,6 +13,7 @@ import {
   type EstimatorPopulation,
   type Evaluation,
   type GradientEstimator,
+  type HorizonSchedule,
   type LearnedOptimizer,
   type Task,
   type UnrolledProblem,
@@ -48,7 +49,7 @@ export interface TasksOptions {
   readonly normaliser?: Normaliser;
   readonly optimizer: LearnedOptimizer;
   readonly objective: Objective;
-  readonly horizon: number;
+  readonly horizon: number | HorizonSchedule;
   readonly evaluation?: { readonly particles?: number };
 }
 

@@ -19,6 +19,7 @@ export const STREAMS = {
   metaTest: 11,
   family: 12,
   tasks: 13,
+  lengths: 14,
 } as const;
 export type Stream = keyof typeof STREAMS;
 

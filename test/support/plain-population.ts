@@ -1,6 +1,7 @@
 /** What a plain program is made of: a problem on arrays, and particles of it. See plain-program.ts. */
 import type {
   ArrayBundle,
+  HorizonSchedule,
   ParticleSelection,
   Population,
   ResetRequest,
@@ -12,6 +13,7 @@ import type {
 export interface PlainProblem {
   readonly name: string;
   readonly horizon: number;
+  readonly horizonSchedule?: HorizonSchedule;
   readonly thetaSize: number;
   readonly stateSize: number;
   /** Fills the state of a fresh episode. */

@@ -27,6 +27,7 @@ export function plainProgram(problem: PlainProblem): PlainProgram {
   const unrolled: UnrolledProblem = {
     name: problem.name,
     horizon: problem.horizon,
+    ...(problem.horizonSchedule === undefined ? {} : { horizonSchedule: problem.horizonSchedule }),
     initTheta: unused,
     initState: unused,
     step: unused,

@@ -354,6 +354,10 @@ export async function variance(target: string, options: VarianceOptions, termina
   if (!Number.isFinite(problem.horizon)) {
     throw new ConfigurationError('horizon', 'a number of steps, since the reference is of whole episodes', 'infinite');
   }
+  if (problem.horizonSchedule !== undefined) {
+    const got = `the schedule "${problem.horizonSchedule.name}"`;
+    throw new ConfigurationError('horizon', 'a number of steps, since formulas and budgets are of one length', got);
+  }
   const ownName = prepared.config.estimator.name;
   const chosen = named ?? [...new Set([ownName, 'full-es'])].map((name) => ({ name, options: {} }));
   const windows = windowsOption(options.windows, prepared.config.estimator.window);

@@ -6,9 +6,11 @@ import * as tf from '@tensorflow/tfjs';
 import { z } from 'zod';
 import {
   ConfigurationError,
+  longestHorizon,
   SPLITS,
   type Batch,
   type Evaluation,
+  type HorizonSchedule,
   type Inner,
   type KeyedRandom,
   type LearnedOptimizer,
@@ -19,6 +21,7 @@ import {
   type UnrolledProblem,
 } from '../../contracts';
 import { traceProblem } from '../../graph/trace';
+import { checkSchedule } from '../horizon';
 
 /** What the outer loop minimises. */
 export interface Objective {
@@ -56,8 +59,8 @@ export interface UnrollOptions {
   readonly task: Task;
   readonly optimizer: LearnedOptimizer;
   readonly objective: Objective;
-  /** Inner steps of an episode: a positive integer, or Infinity. */
-  readonly horizon: number;
+  /** Inner steps of an episode: a positive integer, or Infinity; or how those of training episodes differ. */
+  readonly horizon: number | HorizonSchedule;
   readonly evaluation?: {
     /** Fresh starts over which θ is judged; 5 by default. */
     readonly particles?: number;
@@ -163,7 +166,10 @@ function labelled(task: Task, split: Split, values: Readonly<Record<string, tf.T
   return Object.fromEntries(Object.entries(values).map(([name, value]) => [label(task, split, name), value]));
 }
 
-type Build = Pick<UnrollOptions, 'task' | 'optimizer' | 'objective' | 'horizon'> & { readonly name: string };
+type Build = Pick<UnrollOptions, 'task' | 'optimizer' | 'objective'> & {
+  readonly name: string;
+  readonly horizon: number;
+};
 
 function build({ name, task, optimizer, objective, horizon }: Build): UnrolledProblem<TensorTree, UnrollState> {
   const final = objective.over === 'final';
@@ -263,7 +269,9 @@ function evaluationOf(options: Build, names: readonly string[], particles: numbe
  * data set without a batch size.
  */
 export function unroll(options: UnrollOptions): UnrolledProblem {
-  const { task, objective, horizon } = options;
+  const { task, objective } = options;
+  if (typeof options.horizon === 'object') checkSchedule(options.horizon);
+  const horizon = longestHorizon(options.horizon);
   if (horizon !== Infinity && !(Number.isInteger(horizon) && horizon > 0)) {
     throw new ConfigurationError('horizon', 'a positive integer', String(horizon));
   }
@@ -280,12 +288,15 @@ export function unroll(options: UnrollOptions): UnrolledProblem {
   const built: Build = {
     name: options.name ?? `${options.optimizer.name} on ${task.name}`,
     task,
-    // Schedules take their timescales from this horizon, in the evaluation too.
+    // Schedules take their timescales from this horizon, the longest of a schedule's, in the evaluation too.
     optimizer: options.optimizer.forHorizon?.(horizon) ?? options.optimizer,
     objective,
     horizon,
   };
-  const problem = build(built) as unknown as UnrolledProblem;
+  const problem: UnrolledProblem = {
+    ...(build(built) as unknown as UnrolledProblem),
+    ...(typeof options.horizon === 'object' && { horizonSchedule: options.horizon }),
+  };
   if (horizon === Infinity) return problem;
   return { ...problem, evaluation: evaluationOf(built, names, options.evaluation?.particles ?? 5) };
 }
