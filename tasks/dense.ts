@@ -46,9 +46,14 @@ export interface DenseLayer extends Record<string, TensorTree> {
   kernel: tf.Tensor;
 }
 
-/** A kernel [fanIn, fanOut] of normal draws: standard deviation of the named initialisation, times `scale`. */
-export function kernelOf(random: KeyedRandom, [fanIn, fanOut]: [number, number], init: Init, scale: number): tf.Tensor {
-  return random.normal([fanIn, fanOut], { std: scale * Math.sqrt(VARIANCES[init](fanIn, fanOut)) });
+/**
+ * A kernel [in, out], or [height, width, in, out] of a convolution, of normal draws: standard deviation of the named
+ * initialisation, times `scale`. A convolution's fans count its taps.
+ */
+export function kernelOf(random: KeyedRandom, shape: readonly number[], init: Init, scale: number): tf.Tensor {
+  const taps = shape.slice(0, -2).reduce((a, b) => a * b, 1);
+  const [fanIn, fanOut] = shape.slice(-2).map((width) => taps * width);
+  return random.normal([...shape], { std: scale * Math.sqrt(VARIANCES[init](fanIn, fanOut)) });
 }
 
 /** A layer between each two widths: {kernel [in, out], bias [out]}, biases zero. */

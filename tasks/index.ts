@@ -3,6 +3,7 @@ import type { Registrar } from '../src/contracts';
 import { registerAugmented } from './augmented';
 import { registerAutoencoder } from './autoencoder';
 import { registerCharRnn } from './char-rnn';
+import { registerCnn } from './cnn';
 import { registerInfluenceBalancing } from './influence-balancing';
 import { registerLoptFashion8 } from './lopt-fashion8';
 import { registerLorenz } from './lorenz';
@@ -15,6 +16,7 @@ import { registerTestFunction } from './test-function';
 export { augmented, type AugmentOptions } from './augmented';
 export { autoencoder, type AutoencoderOptions } from './autoencoder';
 export { charRnn, type CharRnnOptions, type RnnCell } from './char-rnn';
+export { cnn, type CnnOptions } from './cnn';
 export { influenceBalancing, type InfluenceBalancingOptions } from './influence-balancing';
 export { layersModelTask, type LayersModelTaskOptions } from './layers-model';
 export { type LayersLoss, type LayersMetric, type LossFunction } from './layers/losses';
@@ -49,6 +51,7 @@ export {
 /** One line a task or problem. */
 export function registerTasks(registrar: Registrar): void {
   registerMlp(registrar);
+  registerCnn(registrar);
   registerQuadratic(registrar);
   registerAutoencoder(registrar);
   registerAugmented(registrar);

@@ -8,8 +8,8 @@ import { PRESET_PROBLEMS, SMALL_PROBLEMS } from '../support/registered-problems'
 
 /** Of a few numbers: those that could as well lie in lanes. */
 const FEW = ['quadratic', 'influence-balancing', 'lorenz'];
-/** The published presets differ from `mnist-lr` by a horizon or the loss. */
-const LONG = ['preset mnist-lr-paper', 'preset mnist-lr-paper-loss'];
+/** The published presets differ from `mnist-lr` by a horizon or the loss; a network over ten tensors takes a compiler long. */
+const LONG = ['preset mnist-lr-paper', 'preset mnist-lr-paper-loss', 'preset lopt-cifar10'];
 
 describeNative('native against the float64 reference', () => {
   let engine: NativeEngine;

@@ -103,11 +103,22 @@ export const SMALL_PROBLEMS: readonly ProblemCase[] = [
   },
 ];
 
-/** The problem that a preset trains; on MNIST where its own data set, of the same shape, would have to be fetched. */
+/** What a preset trains on instead of data that would have to be fetched: MNIST, of the same shape, or as small images. */
+const INSTEAD: Readonly<
+  Record<string, readonly { readonly key: string; readonly value: string | boolean | number }[]>
+> = {
+  'fashion-mnist': [{ key: 'data.name', value: 'mnist' }],
+  'cifar-10': [
+    { key: 'data.name', value: 'mnist' },
+    { key: 'data.flatten', value: false },
+    { key: 'data.size', value: 8 },
+  ],
+};
+
 async function presetProblem(preset: string): Promise<UnrolledProblem> {
   const container = createContainer();
   const { data } = container.preset(preset).config as { readonly data?: { readonly name: string } };
-  const overrides = data?.name === 'fashion-mnist' ? [{ key: 'data.name', value: 'mnist' }] : [];
+  const overrides = INSTEAD[data?.name ?? ''] ?? [];
   return (await prepareRun(resolveConfig({ preset }, overrides, container), container)).plan.problem;
 }
 

@@ -14,6 +14,7 @@ import {
   augmented,
   autoencoder,
   charRnn,
+  cnn,
   layersModelTask,
   mlp,
   quadraticTask,
@@ -66,6 +67,15 @@ const rows: readonly { name: string; make: () => Task }[] = [
         smallestBatch: 2,
         gradientNoise: 0.1,
       }),
+  },
+  {
+    name: 'cnn, strides',
+    make: () => cnn({ data: image, channels: [3, 2], kernelSize: 2, strides: [1, 2], activation: 'tanh' }),
+  },
+  {
+    name: 'cnn, average pools, all numbers',
+    make: () =>
+      cnn({ data: image, channels: [2], strides: [1], pooling: 'average', features: 'flatten', activation: 'gelu' }),
   },
   {
     name: 'autoencoder on images',
