@@ -1,14 +1,31 @@
 /** The end of a run: report.html in its folder, the table and the curves on the terminal. */
 import { join, relative } from 'node:path';
-import { runSummary, type RunResult } from '../outer';
-import { readRunConfig, writeWhole } from '../outer/run-directory';
-import { bestLine, curvesPicture, renderReport, sigmaLine, thetaAfter, thetaBefore, type RunReport } from '../report';
+import { prepareOptimizer, runSummary, type RunResult } from '../outer';
+import { optimizerOfRun, readRunConfig, writeWhole } from '../outer/run-directory';
+import {
+  bestLine,
+  curvesPicture,
+  isLearned,
+  renderReport,
+  sigmaLine,
+  thetaAfter,
+  thetaBefore,
+  updateMap,
+  updateMapCsv,
+  type RunReport,
+  type UpdateMap,
+} from '../report';
 import { EXIT } from './exit-codes';
-import { hasColour, type CommonOptions, type Terminal } from './session';
+import { recordedPlugins } from './recorded-plugins';
+import { hasColour, openContainer, type CommonOptions, type Terminal } from './session';
 import { beforeAfterTable, plotCurves } from './terminal';
 
 const REPORT = 'report.html';
 const PICTURE = 'curves.svg';
+const UPDATES = 'updates.csv';
+
+/** What a learned optimizer is drawn beside: Adam as its authors left it. */
+const BESIDE = { name: 'adam', learningRate: 0.001 };
 
 /** A path as a person would type it from here. */
 export function shown(path: string): string {
@@ -21,25 +38,49 @@ export function quoted(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replace(/'/g, `'\\''`)}'`;
 }
 
+/**
+ * The updates of a run's optimizer and of Adam, if it is a learned one. A run is not to end with an error for the sake of a
+ * picture, whatever an optimizer of a plugin does.
+ */
+async function updatesOf(directory: string, result: RunResult): Promise<readonly UpdateMap[] | undefined> {
+  try {
+    const resolver = await openContainer(recordedPlugins(readRunConfig(directory).run.plugins));
+    const { optimizer, theta, record } = await optimizerOfRun(directory, resolver);
+    const learned = await prepareOptimizer(optimizer, resolver);
+    if (!isLearned(learned, result) || !theta.every(Number.isFinite)) return undefined;
+    const horizon = typeof record.horizon === 'number' ? record.horizon : Infinity;
+    const adam = await prepareOptimizer(BESIDE, resolver);
+    return [
+      updateMap(learned, theta, horizon),
+      { ...updateMap(adam, [], horizon), optimizer: `Adam at ${BESIDE.learningRate}` },
+    ];
+  } catch {
+    return undefined;
+  }
+}
+
 interface Written {
   readonly report: string;
   /** Absent if there is no curve to draw. */
   readonly picture?: string;
 }
 
-/** Writes report.html and curves.svg into the folder; returns their paths. */
+/** Writes report.html and curves.svg into the folder, and updates.csv of a learned optimizer; returns the paths of the first two. */
 export async function writeReport(directory: string, result: RunResult): Promise<Written> {
   const { run, ...config } = readRunConfig(directory);
   const plugins = run.plugins.map((file) => ` --plugin ${quoted(shown(file))}`).join('');
+  const updates = await updatesOf(directory, result);
   const report: RunReport = {
     title: typeof config.preset === 'string' ? config.preset : result.problem,
     result,
     config: config,
     seed: typeof config.seed === 'number' ? config.seed : 0,
     reproduce: `outerloop train ${quoted(shown(join(directory, 'config.json')))}${plugins}`,
+    ...(updates === undefined ? {} : { updates }),
   };
   const path = join(directory, REPORT);
   writeWhole(path, await renderReport(report));
+  if (updates !== undefined) writeWhole(join(directory, UPDATES), updateMapCsv(updates));
   const picture = await curvesPicture(result);
   if (picture === undefined) return { report: path };
   writeWhole(join(directory, PICTURE), picture);

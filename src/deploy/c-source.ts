@@ -2,13 +2,11 @@
  * A learned optimizer as C: its update on tensors of given shapes, made by the native engine's planner and renderer, its
  * weights written into the text. Nothing but C11's mathematical library is needed.
  */
-import * as tf from '@tensorflow/tfjs';
-import { ConfigurationError, type LearnedOptimizer, type TensorTree, type UnrolledProblem } from '../contracts';
+import { ConfigurationError, type LearnedOptimizer } from '../contracts';
 import { planUpdate } from '../engines/native/plan/update';
 import { PORTABLE_TARGET } from '../engines/native/render/portable';
-import { renderUpdate, type UpdateText } from '../engines/native/render/update';
-import type { TracedProblem } from '../graph/program';
-import { traceProblem } from '../graph/trace';
+import { renderUpdate } from '../engines/native/render/update';
+import { traceUpdate } from '../graph/trace';
 import { isConfigObject } from '../outer/config-merge';
 import { version } from '../outer/version';
 import { thetaChecksum, type OptimizerWeights } from './weights-file';
@@ -39,76 +37,11 @@ export function parseShapes(text: string): readonly (readonly number[])[] {
   });
 }
 
-/** What is given anew in every call, and what stays. */
-interface UpdateState extends Record<string, TensorTree> {
-  params: tf.Tensor[];
-  gradients: tf.Tensor[];
-  loss: tf.Scalar;
-  optimizer: TensorTree;
-}
-
-/** A step that does `next` to a state that has gradients and loss beside the parameters. */
-function traced(
-  optimizer: LearnedOptimizer,
-  shapes: readonly (readonly number[])[],
-  next: (theta: TensorTree, state: UpdateState, inner: Parameters<UnrolledProblem['step']>[2]) => UpdateState,
-): TracedProblem {
-  const zeros = (): tf.Tensor[] => shapes.map((shape) => tf.zeros([...shape]));
-  return traceProblem({
-    name: optimizer.name,
-    horizon: Infinity,
-    initTheta: (random) => optimizer.initTheta(random),
-    initState: (theta): UpdateState => {
-      const params = zeros();
-      return { params, gradients: zeros(), loss: tf.scalar(0), optimizer: optimizer.optimizer(theta).init(params) };
-    },
-    step: (theta, state, inner) => {
-      const after = next(theta, state as UpdateState, inner);
-      return { state: after, loss: after.loss };
-    },
-  });
-}
-
-/** The outputs of a traced step that are leaves below one of these names, in their order. */
-function onlyOutputs({ step, state }: TracedProblem, ...names: readonly string[]): TracedProblem['step'] {
-  const below = (name: string): number[] =>
-    state.flatMap(({ path }, i) => (path === name || path.startsWith(`${name}.`) ? [step.outputs[i]] : []));
-  return { ...step, outputs: names.flatMap(below) };
-}
-
-function render(
-  { theta }: OptimizerWeights,
-  optimizer: LearnedOptimizer,
-  shapes: readonly (readonly number[])[],
-  prefix: string,
-): UpdateText {
-  const update = traced(optimizer, shapes, (values, { params, gradients, loss, optimizer: state }, { t, random }) => {
-    const result = optimizer.optimizer(values).update({ params, gradients, state, t, loss, random });
-    return { params: result.params as tf.Tensor[], gradients, loss, optimizer: result.state };
-  });
-  const init = traced(optimizer, shapes, (values, state) => ({
-    ...state,
-    optimizer: optimizer.optimizer(values).init(state.params),
-  }));
-  const program = planUpdate(
-    {
-      name: optimizer.name,
-      theta: update.theta,
-      shapes,
-      state: update.state.filter(({ path }) => path === 'optimizer' || path.startsWith('optimizer.')),
-      init: onlyOutputs(init, 'optimizer'),
-      update: onlyOutputs(update, 'optimizer', 'params'),
-    },
-    PORTABLE_TARGET,
-  );
-  return renderUpdate(program, prefix, theta);
-}
-
 /** What the record says of how θ came about; names of files on the machine that trained it are left out. */
 function recordText({ record }: OptimizerWeights): string {
   const { data, ...rest } = record;
-  const name = isConfigObject(data) ? data.name : data;
-  return JSON.stringify({ ...rest, ...(name === undefined ? {} : { data: name }) }, null, 1);
+  const known = 'data' in record ? { ...rest, data: isConfigObject(data) ? data.name : data } : rest;
+  return JSON.stringify(known, null, 1);
 }
 
 /** Lines of a comment of C. */
@@ -140,7 +73,8 @@ export function cFiles(
   prefix: string,
 ): CFiles {
   checkPrefix(prefix);
-  const { source, numbers, stack } = render(weights, optimizer, shapes, prefix);
+  const program = planUpdate(traceUpdate(optimizer, shapes), PORTABLE_TARGET);
+  const { source, numbers, stack } = renderUpdate(program, prefix, weights.theta);
   const guard = `${prefix.toUpperCase()}_H`;
   const what = `The optimizer ${weights.optimizer.name} as C11, by Outerloop ${version}: outerloop export --to c`;
   const usage = [

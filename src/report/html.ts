@@ -6,6 +6,7 @@ import type { RunResult } from '../outer/result';
 import { sigmaAdvice, type SigmaProbe } from '../outer/sigma-probe';
 import { sigmaLine, sigmaTable } from './sigma';
 import { thetaAfter, thetaBefore, type ReportedTheta, type RunReport } from './run-report';
+import { UPDATE_MAP_NOTE, updateMapChart, type UpdateMap } from './update-map';
 
 /** `0.7712 ± 0.0034 (n = 5)`. */
 export function formatMeasurement(measurement: Measurement | undefined): string {
@@ -81,6 +82,15 @@ ${advice === undefined ? '' : `<p><strong>${escapeHtml(advice)}</strong></p>`}
 `;
 }
 
+/** What the optimizer does with gradients. */
+async function updateSection(maps: readonly UpdateMap[] | undefined): Promise<string> {
+  if (maps === undefined) return '';
+  return `<h2>What the optimizer does</h2>
+<p>${escapeHtml(UPDATE_MAP_NOTE)}</p>
+${figures(await Promise.all(maps.map(updateMapChart)))}
+`;
+}
+
 /** The whole page. */
 export async function renderReport(report: RunReport): Promise<string> {
   const { result } = report;
@@ -103,7 +113,7 @@ export async function renderReport(report: RunReport): Promise<string> {
 ${table(rows, ['', 'before', 'after'])}
 ${sigmaSection(result.sigmaProbe)}<h2>Pictures</h2>
 ${figures(charts)}
-<h2>The run</h2>
+${await updateSection(report.updates)}<h2>The run</h2>
 ${table(facts)}
 <h2>Run it again</h2>
 <pre>${escapeHtml(report.reproduce)}</pre>

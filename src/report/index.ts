@@ -31,6 +31,7 @@ export {
   type SurfacePoint,
 } from './surface';
 export { renderSurface, surfaceChart } from './surface-page';
+export { isLearned, updateMap, updateMapCsv, type UpdateMap } from './update-map';
 export {
   placeText,
   renderVariance,

@@ -2,6 +2,7 @@ import type { ConfigObject, ThetaDescription, ThetaLayout } from '../contracts';
 import type { Measurement } from '../outer/events';
 import type { RunResult } from '../outer/result';
 import { coordinateNames } from '../outer/theta';
+import type { UpdateMap } from './update-map';
 
 /** Everything the page shows; `result` is read from a run folder or comes from a run in memory. */
 export interface RunReport {
@@ -12,6 +13,8 @@ export interface RunReport {
   readonly seed: number;
   /** A command, or code, that runs it again. */
   readonly reproduce: string;
+  /** Of a run of a learned optimizer: what it does, and another one to see beside it. */
+  readonly updates?: readonly UpdateMap[];
 }
 
 /** θ at one end of the run: what it means, and how it was measured. */

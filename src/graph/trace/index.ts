@@ -7,4 +7,5 @@ export {
   type TraceRequest,
 } from './function';
 export { traceProblem, type TraceOptions } from './problem';
+export { traceUpdate, type UpdateGraphs } from './update';
 export { KERNEL_RULES } from './rules';

@@ -1,7 +1,8 @@
 /** An optimizer's update by itself, planned as a step is: but parameters and gradients lie where the caller has them. */
-import { EngineError, UserError, type ThetaLayout } from '../../../contracts';
-import type { Graph, Shape } from '../../../graph/ir';
-import { inputName, type StateLeaf } from '../../../graph/program';
+import { EngineError, UserError } from '../../../contracts';
+import type { Graph } from '../../../graph/ir';
+import { inputName } from '../../../graph/program';
+import type { UpdateGraphs } from '../../../graph/trace';
 import type { Target } from '../nest/ir';
 import { optimiseForWindows } from '../passes';
 import { align } from './arena';
@@ -11,22 +12,6 @@ import { chooseLayouts, ProductCosts } from './layouts';
 import type { PlannedFunction, StateRecord, UpdateProgram } from './program';
 import { Tables } from './tables';
 import { bytesOf, denseLayout, spanOf } from './views';
-
-/**
- * Inputs by name: `theta.<path>`, `state.params.<i>`, `state.gradients.<i>`, `state.optimizer.<path>`, `state.loss` and `t`.
- */
-export interface UpdateGraphs {
-  readonly name: string;
-  readonly theta: ThetaLayout;
-  /** Shapes of parameters and gradients. */
-  readonly shapes: readonly Shape[];
-  /** The optimizer's state. */
-  readonly state: readonly StateLeaf[];
-  /** → state leaves. */
-  readonly init: Graph;
-  /** → state leaves, then params. */
-  readonly update: Graph;
-}
 
 /** @throws EngineError for a graph of more than `MOST_NODES` ops, or one that draws random numbers */
 export function planUpdate({ name, theta, shapes, state, init, update }: UpdateGraphs, target: Target): UpdateProgram {
