@@ -16,7 +16,7 @@ import { Peak } from './candidates/peak';
 import { ReferenceC } from './candidates/reference-c';
 import { timeGradients } from './gradients';
 import { timeThreads, timeWindows, type HarnessOptions } from './harness';
-import { timeCompile, timeCurves, timeOuter, timeOverhead, timeProductForms } from './others';
+import { timeCompile, timeCurves, timeFit, timeOuter, timeOverhead, timeProductForms } from './others';
 import { tablesOf } from './tables';
 import { verdicts } from './targets';
 import type { SavedResults, Timing } from './timings';
@@ -89,6 +89,7 @@ async function* timings(name: string, options: HarnessOptions): AsyncGenerator<r
     compile: timeCompile,
     threads: timeThreads,
     curves: timeCurves,
+    fit: timeFit,
     'tfjs-overhead': timeOverhead,
     'tfjs-forms': timeProductForms,
   };

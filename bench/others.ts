@@ -1,4 +1,4 @@
-/** The cases that are no plain windows: outer iterations, compile times, curves, and the inside of the tfjs engine. */
+/** The cases that are no plain windows: outer iterations, compile times, curves, updates, and the inside of the tfjs engine. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,12 +7,14 @@ import { OUTER_CASES } from './cases/outer';
 import { EngineProcess, inProcess } from './candidates/engine-process';
 import { JaxCandidate, programMissing } from './candidates/jax';
 import { CURVES } from './curves';
+import { FIT_CASES, type FitRound } from './fit';
 import type { HarnessOptions } from './harness';
 import {
   median,
   ratiosTo,
   type CompileTiming,
   type CurveTiming,
+  type FitTiming,
   type FormsTiming,
   type OuterTiming,
   type OverheadTiming,
@@ -168,6 +170,46 @@ export async function timeProductForms({ engines, log }: HarnessOptions): Promis
     log(`tfjs-forms on ${engine}`);
     const { timings: forms } = await inProcess(engine, (running) => running.ask('forms', { engine }));
     timings.push(...forms.map((form) => ({ case: 'tfjs-forms' as const, engine, ...form })));
+  }
+  return timings;
+}
+
+/** Updates of learned optimizers on the tfjs engines' backends, each in a process of its own; the processes take turns. */
+export async function timeFit({ engines, rounds, log }: HarnessOptions): Promise<FitTiming[]> {
+  const timings: FitTiming[] = [];
+  for (const [index, { name: optimizer }] of FIT_CASES.entries()) {
+    log(`an update by ${optimizer} within model.fit`);
+    const { losses } = await inProcess('reference', (running) => running.ask('expectFit', { case: index }));
+    const running = engines.filter((one) => one.startsWith('tfjs')).map((engine) => new EngineProcess(engine));
+    try {
+      const checks: string[] = [];
+      for (const one of running) {
+        checks.push((await one.ask('openFit', { engine: one.engine, case: index, losses })).check);
+        log(`  ${one.engine}: ${checks[checks.length - 1]}`);
+      }
+      const results = running.map((): FitRound[] => []);
+      // The first round is not counted: it is where code is compiled late.
+      for (let round = -1; round < rounds; round++) {
+        for (const [i, one] of running.entries()) {
+          const result = await one.ask('roundFit', {});
+          if (round >= 0) results[i].push(result);
+        }
+      }
+      running.forEach(({ engine }, i) => {
+        timings.push({
+          case: 'fit',
+          optimizer,
+          engine,
+          gradientSeconds: median(results[i].map(({ gradients }) => gradients)),
+          updateSeconds: median(results[i].map(({ update }) => update)),
+          ratio: median(results[i].map(({ gradients, update }) => update / gradients)),
+          rounds: results[i],
+          check: checks[i],
+        });
+      });
+    } finally {
+      for (const one of running) one.close();
+    }
   }
   return timings;
 }

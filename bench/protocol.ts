@@ -1,5 +1,6 @@
 /** What the bench asks of the process that holds one engine: one answer a request, in order. */
 import type { ReverseMemory } from '../src/contracts';
+import type { FitRound } from './fit';
 import type { FormTiming } from './forms';
 import type { OverheadBreakdown } from './overhead';
 
@@ -64,6 +65,11 @@ export interface Requests {
   /** Of a process that is asked nothing else. */
   overhead: EngineRequest & { readonly case: number; readonly rounds: number };
   forms: { readonly engine: string };
+  /** Losses of the first updates of FIT_CASES[case], by the reference engine. */
+  expectFit: { readonly case: number };
+  /** A model on the engine's backend, in training by FIT_CASES[case]; its first losses are held against these. */
+  openFit: { readonly engine: string; readonly case: number; readonly losses: readonly number[] };
+  roundFit: Record<string, never>;
 }
 
 export interface Answers {
@@ -90,6 +96,9 @@ export interface Answers {
   load: { readonly seconds: number };
   overhead: OverheadBreakdown;
   forms: { readonly timings: readonly FormTiming[] };
+  expectFit: { readonly losses: readonly number[] };
+  openFit: { readonly check: string };
+  roundFit: FitRound;
 }
 
 export type RequestName = keyof Requests;

@@ -184,6 +184,25 @@ function overheadTable(timings: readonly Timing[]): TextTable[] {
   ];
 }
 
+function fitTable(timings: readonly Timing[]): TextTable[] {
+  const rows = rowsOf(timings, 'fit');
+  if (rows.length === 0) return [];
+  const milliseconds = (seconds: number): string => (1000 * seconds).toPrecision(3);
+  return [
+    {
+      title: 'an update within model.fit, 784-128-10, batch 128',
+      head: ['optimizer', 'engine', 'ms of variableGrads', 'ms of the update', 'update / variableGrads'],
+      rows: rows.map(({ optimizer, engine, gradientSeconds, updateSeconds, ratio }) => [
+        optimizer,
+        engine,
+        milliseconds(gradientSeconds),
+        milliseconds(updateSeconds),
+        times(ratio),
+      ]),
+    },
+  ];
+}
+
 /** A line for each engine and form, a column for each shape. */
 function formsTable(timings: readonly Timing[]): TextTable[] {
   const rows = rowsOf(timings, 'tfjs-forms');
@@ -215,6 +234,7 @@ export function tablesOf(timings: readonly Timing[]): { readonly cases: TextTabl
       ...compileTable(timings),
       ...threadTable(timings),
       ...curveTables(timings),
+      ...fitTable(timings),
     ],
     tfjs: [...overheadTable(timings), ...formsTable(timings)],
   };

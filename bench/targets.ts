@@ -163,6 +163,14 @@ function gradientVerdict(
   return { ...verdict, measured: said.length === 0 ? 'not measured' : said.join(', '), met };
 }
 
+/** How many times the model's own gradients an update may take, at most. */
+const FIT_TARGETS = [
+  { optimizer: 'per-parameter-mlp', engine: 'tfjs:wasm', most: 5 },
+  { optimizer: 'per-parameter-mlp', engine: 'tfjs:node', most: 7 },
+  { optimizer: 'adafac-mlp', engine: 'tfjs:wasm', most: 4 },
+  { optimizer: 'adafac-mlp', engine: 'tfjs:node', most: 5 },
+];
+
 /** A number against a bound. */
 function verdictOf(
   row: string,
@@ -218,6 +226,15 @@ export function verdicts(timings: readonly Timing[]): Verdict[] {
       compile?.load,
       (value) => `${(1000 * value).toPrecision(2)} ms`,
       (value) => value <= 0.1,
+    ),
+    ...FIT_TARGETS.map(({ optimizer, engine, most }) =>
+      verdictOf(
+        `update by ${optimizer} within model.fit, ${engine}`,
+        `≤ ${most}× variableGrads`,
+        rowsOf(timings, 'fit').find((row) => row.optimizer === optimizer && row.engine === engine)?.ratio,
+        times,
+        (ratio) => ratio <= most,
+      ),
     ),
     ...rowsOf(timings, 'threads').map(({ problem, speedup, peakSpeedup }) =>
       verdictOf(

@@ -1,6 +1,7 @@
 /** What a bench run says: the lines of `--json`, and what is kept under results/. */
 import type { ReverseMemory } from '../src/contracts';
 import type { CurvePoint } from './protocol';
+import type { FitRound } from './fit';
 import type { FormTiming } from './forms';
 import type { OverheadBreakdown } from './overhead';
 
@@ -105,6 +106,19 @@ export interface FormsTiming extends FormTiming {
   readonly case: 'tfjs-forms';
   readonly engine: string;
 }
+/** Within `model.fit`: an update beside the gradients of the model that it is made by. */
+export interface FitTiming {
+  readonly case: 'fit';
+  readonly optimizer: string;
+  readonly engine: string;
+  /** Medians over rounds, of a call. */
+  readonly gradientSeconds: number;
+  readonly updateSeconds: number;
+  /** Median of the rounds' ratios of the update to the gradients. */
+  readonly ratio: number;
+  readonly rounds: readonly FitRound[];
+  readonly check: string;
+}
 export type Timing =
   | WindowTiming
   | GradientTiming
@@ -114,13 +128,14 @@ export type Timing =
   | ThreadTiming
   | CurveTiming
   | OverheadTiming
-  | FormsTiming;
+  | FormsTiming
+  | FitTiming;
 
 export const isWindow = (timing: Timing): timing is WindowTiming => 'particleStepsPerSecond' in timing;
 export const isGradient = (timing: Timing): timing is GradientTiming => 'secondsPerWindow' in timing;
 export const isLeftOut = (timing: Timing): timing is LeftOut => 'reason' in timing;
 /** Rows of a case that is none of the windows'. */
-export function rowsOf<C extends 'outer' | 'compile' | 'threads' | 'curves' | 'tfjs-overhead' | 'tfjs-forms'>(
+export function rowsOf<C extends 'outer' | 'compile' | 'threads' | 'curves' | 'tfjs-overhead' | 'tfjs-forms' | 'fit'>(
   timings: readonly Timing[],
   name: C,
 ): readonly Extract<Timing, { readonly case: C }>[] {

@@ -11,6 +11,7 @@ import { GRADIENT_CASES } from './cases/gradient';
 import { OUTER_CASES } from './cases/outer';
 import { loadKept } from './compiled';
 import { CurveRounds } from './curves';
+import { expectedFitLosses, FitRounds } from './fit';
 import { timeForms } from './forms';
 import { GradientWindows } from './gradient-windows';
 import { OuterRounds } from './outer';
@@ -41,6 +42,7 @@ class Worker {
   private outer: OuterRounds | undefined;
   private gradient: GradientWindows | undefined;
   private curves: CurveRounds | undefined;
+  private fit: FitRounds | undefined;
 
   async answer({ name, body }: Request): Promise<Answers[keyof Answers]> {
     switch (name) {
@@ -94,6 +96,13 @@ class Worker {
         return measureOverhead(OVERHEAD_CASES[body.case], body.engine, body.rounds);
       case 'forms':
         return { timings: await timeForms(body.engine) };
+      case 'expectFit':
+        return { losses: await expectedFitLosses(body.case) };
+      case 'openFit':
+        this.fit = await FitRounds.start(body.engine, body.case);
+        return { check: this.fit.check(body.losses) };
+      case 'roundFit':
+        return started(this.fit).round();
     }
   }
 

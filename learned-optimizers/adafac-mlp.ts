@@ -4,18 +4,16 @@ import { treeFlatten, treeMap2, type LearnedOptimizer, type Registrar, type Tens
 import { architectureOptions, checkArchitecture } from './architecture-options';
 import {
   column,
-  denseNetwork,
+  columnOf,
   denseTheta,
-  everyRow,
   mapTrees,
   moved,
-  normalised,
-  stepped,
   tanhTime,
   TIME_SCALES,
   zeroTrees,
   type Dense,
 } from './features';
+import { featureRows, inOneRow, networkStep, networkSteps, partsOfRows } from './parameter-network';
 
 const options = z
   .strictObject({
@@ -57,13 +55,26 @@ interface State extends Record<string, TensorTree> {
   squares: TensorTree;
 }
 
+/** The same where ops run one at a time: decays lie along a first axis, and what has no axes of its own lies in one row. */
+interface EagerState extends Record<string, TensorTree> {
+  /** By tensor, [decays, …]. */
+  factored: Statistics[];
+  /** [decays, parameters] */
+  momenta: tf.Tensor;
+  /** [1, parameters] */
+  squares: tf.Tensor;
+}
+
 /** Added to g² before it is averaged. */
 const SQUARE = 1e-30;
 
-/** The two largest axes, the largest last; of equal ones the later counts as larger. None below two axes. */
-function factoredAxes(shape: readonly number[]): readonly [number, number] | undefined {
-  if (shape.length < 2) return undefined;
-  const order = shape.map((_, axis) => axis).sort((a, b) => shape[a] - shape[b] || a - b);
+/**
+ * The two largest axes, the largest last; of equal ones the later counts as larger. None below two axes.
+ * @param lead axes in front that are not the tensor's
+ */
+function factoredAxes(shape: readonly number[], lead: number): readonly [number, number] | undefined {
+  if (shape.length - lead < 2) return undefined;
+  const order = [...shape.keys()].slice(lead).sort((a, b) => shape[a] - shape[b] || a - b);
   return [order[order.length - 2], order[order.length - 1]];
 }
 
@@ -71,10 +82,10 @@ function without(shape: readonly number[], axis: number): number[] {
   return shape.map((extent, i) => (i === axis ? 1 : extent));
 }
 
-function emptyStatistics(p: tf.Tensor): Statistics {
-  const axes = factoredAxes(p.shape);
-  if (axes === undefined) return { full: tf.zerosLike(p) };
-  return { row: tf.zeros(without(p.shape, axes[1])), column: tf.zeros(without(p.shape, axes[0])) };
+function emptyStatistics(shape: readonly number[], lead = 0): Statistics {
+  const axes = factoredAxes(shape, lead);
+  if (axes === undefined) return { full: tf.zeros([...shape]) };
+  return { row: tf.zeros(without(shape, axes[1])), column: tf.zeros(without(shape, axes[0])) };
 }
 
 /** 1/√max(x, 1e-9) */
@@ -88,13 +99,20 @@ function scalesOf(row: tf.Tensor, col: tf.Tensor, axis: number): readonly [tf.Te
   return [boundedRsqrt(tf.div(row, tf.add(mean, 1e-9))), boundedRsqrt(col)];
 }
 
-/** 1 − d for each decay d = 1 − (1 − d₀)·exp(10·offset); `bounded` keeps d in [0, 1]. */
+/** 1 − d of decays d = 1 − (1 − d₀)·exp(10·offset) from 1 − d₀; `bounded` keeps d in [0, 1]. */
+function restOf(initial: number | tf.Tensor, offset: tf.Tensor, bounded: boolean): tf.Tensor {
+  const rest = tf.mul(tf.exp(tf.mul(offset, 10)), initial);
+  return bounded ? tf.minimum(rest, 1) : rest;
+}
+
+/** A scalar for each decay. */
 function rests(initial: readonly number[], offsets: tf.Tensor, bounded: boolean): tf.Tensor[] {
-  return initial.map((decay, k) => {
-    const offset = tf.reshape(tf.slice(offsets, [k], [1]), []);
-    const rest = tf.mul(tf.exp(tf.mul(offset, 10)), 1 - decay);
-    return bounded ? tf.minimum(rest, 1) : rest;
-  });
+  return initial.map((decay, k) => restOf(1 - decay, tf.reshape(tf.slice(offsets, [k], [1]), []), bounded));
+}
+
+/** All of them, [decays, 1]. */
+function restColumn(initial: readonly number[], offsets: tf.Tensor, bounded: boolean): tf.Tensor {
+  return restOf(columnOf(initial.map((decay) => 1 - decay)), column(offsets), bounded);
 }
 
 /** The accumulator after one more x. */
@@ -102,9 +120,9 @@ function averaged(before: tf.Tensor, x: tf.Tensor, rest: tf.Tensor): tf.Tensor {
   return moved(before, x, tf.sub(1, rest), rest);
 }
 
-function averagedStatistics(before: Statistics, g: tf.Tensor, rest: tf.Tensor): Statistics {
+function averagedStatistics(before: Statistics, g: tf.Tensor, rest: tf.Tensor, lead = 0): Statistics {
   const squared = tf.add(tf.square(g), SQUARE);
-  const axes = factoredAxes(g.shape);
+  const axes = factoredAxes(g.shape, lead);
   if (axes === undefined || 'full' in before) {
     return { full: averaged((before as { full: tf.Tensor }).full, squared, rest) };
   }
@@ -114,7 +132,7 @@ function averagedStatistics(before: Statistics, g: tf.Tensor, rest: tf.Tensor): 
   };
 }
 
-/** Adafactor's features of one tensor and one decay: what the gradient becomes, statistics, their roots, the momentum. */
+/** Adafactor's features of one tensor and one decay, or all decays along a first axis: what the gradient becomes, statistics, their roots, the momentum. */
 interface Factored {
   readonly gradient: tf.Tensor;
   readonly row: tf.Tensor;
@@ -122,8 +140,8 @@ interface Factored {
   readonly momentum: tf.Tensor;
 }
 
-function factoredFeatures(statistics: Statistics, g: tf.Tensor, m: tf.Tensor): Factored {
-  const axes = factoredAxes(g.shape);
+function factoredFeatures(statistics: Statistics, g: tf.Tensor, m: tf.Tensor, lead = 0): Factored {
+  const axes = factoredAxes(g.shape, lead);
   if (axes === undefined || 'full' in statistics) {
     const { full } = statistics as { full: tf.Tensor };
     return {
@@ -138,9 +156,14 @@ function factoredFeatures(statistics: Statistics, g: tf.Tensor, m: tf.Tensor): F
   return { gradient: scaled(g), row: statistics.row, column: statistics.column, momentum: scaled(m) };
 }
 
-/** Divided by its root mean square, then spread over the tensor: repeating numbers does not change their mean square. */
-function spread(x: tf.Tensor, shape: readonly number[]): tf.Tensor {
-  return column(tf.broadcastTo(normalised(x), [...shape]));
+/** 1/√(v + 1e-6) */
+function rootOf(v: tf.Tensor): tf.Tensor {
+  return tf.rsqrt(tf.add(v, 1e-6));
+}
+
+/** 1/√(x + 1e-8) of a statistic. */
+function inverseRoot(x: tf.Tensor): tf.Tensor {
+  return tf.rsqrt(tf.add(x, 1e-8));
 }
 
 /**
@@ -186,7 +209,9 @@ export function adafacMlp(given: AdafacMlpOptions = {}): LearnedOptimizer {
       const theta = given as Theta;
       return {
         init: (params): State => ({
-          factored: adafactorDecays.map(() => treeFlatten<tf.Tensor>(params).map(emptyStatistics)),
+          factored: adafactorDecays.map(() =>
+            treeFlatten<tf.Tensor>(params).map(({ shape }) => emptyStatistics(shape)),
+          ),
           momenta: zeroTrees(params, count),
           squares: zeroTrees(params, 1)[0],
         }),
@@ -206,28 +231,87 @@ export function adafacMlp(given: AdafacMlpOptions = {}): LearnedOptimizer {
           const factored = rests(adafactorDecays, theta.adafactorDecays, true).map((rest, k) =>
             leaves.map((g, i) => averagedStatistics(before.factored[k][i], g, rest)),
           );
-          const time = tanhTime(t);
+          const network = { ...scales, layers: theta.layers, time: tanhTime(t) };
           const next = mapTrees([params, gradients, squares, ...momenta], ([p, g, v, ...ms], i) => {
-            const root = tf.rsqrt(tf.add(v, 1e-6));
+            const root = rootOf(v);
             const parts = ms.map((m, k) => factoredFeatures(factored[k][i], g, m));
-            const rsqrt = (x: tf.Tensor): tf.Tensor => tf.rsqrt(tf.add(x, 1e-8));
             const features = [
               ...[g, p, ...ms, v, ...ms.map((m) => tf.mul(m, root)), root],
               ...parts.map(({ gradient }) => gradient),
               ...parts.map(({ row }) => row),
               ...parts.map(({ column: col }) => col),
-              ...parts.map(({ row }) => rsqrt(row)),
-              ...parts.map(({ column: col }) => rsqrt(col)),
+              ...parts.map(({ row }) => inverseRoot(row)),
+              ...parts.map(({ column: col }) => inverseRoot(col)),
               ...parts.map(({ momentum }) => momentum),
-            ].map((x) => spread(x, p.shape));
-            const out = denseNetwork(theta.layers, tf.concat([...features, everyRow(time, p.size)], 1));
-            return stepped(p, out, scales.stepMultiplier, scales.magnitudeMultiplier);
+            ];
+            return networkStep(p, features, network);
           });
           return { params: next, state: { factored, momenta, squares } };
+        },
+        eager: {
+          init: (params): EagerState => {
+            const row = tf.zerosLike(inOneRow(params));
+            return {
+              factored: treeFlatten<tf.Tensor>(params).map(({ shape }) => emptyStatistics([count, ...shape], 1)),
+              momenta: tf.tile(row, [count, 1]),
+              squares: row,
+            };
+          },
+          update: ({ params, gradients, state, t }) => {
+            const before = state as EagerState;
+            const [p, g] = [inOneRow(params), inOneRow(gradients)];
+            const momenta = averaged(before.momenta, g, restColumn(momentumDecays, theta.momentumDecays, false));
+            const squares = averaged(before.squares, tf.square(g), restColumn([rmsDecay], theta.rmsDecays, true));
+            const root = rootOf(squares);
+            const own = tf.concat([g, p, momenta, squares, tf.mul(momenta, root), root], 0);
+            const [owns, ms] = [own, momenta].map((rows) => partsOfRows(rows, params));
+            const rest = restColumn(adafactorDecays, theta.adafactorDecays, true);
+            const leaves = treeFlatten<tf.Tensor>(gradients);
+            const factored = leaves.map((leaf, i) => {
+              const restOfLeaf = tf.reshape(rest, [count, ...leaf.shape.map(() => 1)]);
+              return averagedStatistics(before.factored[i], tf.expandDims(leaf, 0), restOfLeaf, 1);
+            });
+            const seen = leaves.map((leaf, i) => {
+              const { shape } = leaf;
+              const m = tf.reshape(ms[i], [count, ...shape]);
+              const parts = factoredFeatures(factored[i], tf.expandDims(leaf, 0), m, 1);
+              return featureRows(
+                [
+                  [tf.reshape(owns[i], [-1, ...shape]), parts.gradient, parts.momentum],
+                  [parts.row, inverseRoot(parts.row)],
+                  [parts.column, inverseRoot(parts.column)],
+                ],
+                shape,
+              );
+            });
+            const [first, ...others] = theta.layers;
+            const layers = [{ ...first, kernel: tf.gather(first.kernel, inEagerOrder(count)) }, ...others];
+            const next = networkSteps(params, seen, { ...scales, layers, time: tanhTime(t) });
+            return { params: next, state: { factored, momenta, squares } };
+          },
         },
       };
     },
   };
+}
+
+/**
+ * Rows of the first kernel in the order in which `eager` has the features: those of the whole tensor, then those of rows,
+ * then those of columns, then time.
+ */
+function inEagerOrder(count: number): tf.Tensor1D {
+  const own = 4 + 2 * count;
+  const groups = { gradient: 0, row: 1, column: 2, rowRoot: 3, columnRoot: 4, momentum: 5 };
+  const indices = (begin: number, size: number): number[] => Array.from({ length: size }, (_, i) => begin + i);
+  const group = (which: keyof typeof groups): number[] => indices(own + groups[which] * count, count);
+  return tf.tensor1d(
+    [
+      ...indices(0, own),
+      ...(['gradient', 'momentum', 'row', 'rowRoot', 'column', 'columnRoot'] as const).flatMap(group),
+      ...indices(own + 6 * count, TIME_SCALES.length),
+    ],
+    'int32',
+  );
 }
 
 export function registerAdafacMlp({ optimizer }: Registrar): void {

@@ -45,9 +45,14 @@ export function movedTrees(
   );
 }
 
-/** x/√(mean x² + 1e-5), the mean over all of the tensor. */
-export function normalised(x: tf.Tensor): tf.Tensor {
-  return tf.mul(x, tf.rsqrt(tf.add(tf.mean(tf.square(x)), EPSILON)));
+/** x/√(mean x² + 1e-5), the mean over all of the tensor, or for each index of the others along an axis. */
+export function normalised(x: tf.Tensor, axis?: number): tf.Tensor {
+  return tf.mul(x, tf.rsqrt(tf.add(tf.mean(tf.square(x), axis, axis !== undefined), EPSILON)));
+}
+
+/** [numbers, 1] */
+export function columnOf(numbers: readonly number[]): tf.Tensor {
+  return tf.tensor2d([...numbers], [numbers.length, 1]);
 }
 
 /** Any tensor as [size, 1]: a row a parameter. */
@@ -70,11 +75,23 @@ export function columns(x: tf.Tensor, begin: number, size = 1): tf.Tensor {
   return tf.slice(x, [0, begin], [x.shape[0], size]);
 }
 
-/** p − stepMultiplier·direction·exp(magnitudeMultiplier·magnitude) from an output's first two columns, a row a parameter. */
-export function stepped(p: tf.Tensor, out: tf.Tensor, stepMultiplier: number, magnitudeMultiplier: number): tf.Tensor {
+/** How outputs of a network become steps. */
+export interface StepScales {
+  readonly stepMultiplier: number;
+  readonly magnitudeMultiplier: number;
+}
+
+/** stepMultiplier·direction·exp(magnitudeMultiplier·magnitude) */
+export function stepOf(direction: tf.Tensor, magnitude: tf.Tensor, scales: StepScales): tf.Tensor {
+  const { stepMultiplier, magnitudeMultiplier } = scales;
+  return tf.mul(tf.mul(direction, stepMultiplier), tf.exp(tf.mul(magnitude, magnitudeMultiplier)));
+}
+
+/** p less its step, from an output's first two columns, a row a parameter. */
+export function stepped(p: tf.Tensor, out: tf.Tensor, scales: StepScales): tf.Tensor {
   const direction = tf.reshape(columns(out, 0), p.shape);
   const magnitude = tf.reshape(columns(out, 1), p.shape);
-  return tf.sub(p, tf.mul(tf.mul(direction, stepMultiplier), tf.exp(tf.mul(magnitude, magnitudeMultiplier))));
+  return tf.sub(p, stepOf(direction, magnitude, scales));
 }
 
 /** kernel [in, out], bias [out]. */

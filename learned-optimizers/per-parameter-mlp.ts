@@ -1,21 +1,26 @@
 import * as tf from '@tensorflow/tfjs';
 import { z } from 'zod';
 import type { LearnedOptimizer, Registrar, TensorTree } from '../src/contracts';
+import { architectureOptions, checkArchitecture } from './architecture-options';
 import {
-  column,
-  denseNetwork,
+  columnOf,
   denseTheta,
-  everyRow,
   mapTrees,
+  moved,
   movedTrees,
-  normalised,
-  stepped,
   tanhTime,
   TIME_SCALES,
   zeroTrees,
   type Dense,
 } from './features';
-import { architectureOptions, checkArchitecture } from './architecture-options';
+import {
+  featureRows,
+  inOneRow,
+  networkStep,
+  networkSteps,
+  partsOfRows,
+  type ParameterNetwork,
+} from './parameter-network';
 
 const options = z.strictObject({
   /** Widths of the hidden layers. */
@@ -57,19 +62,38 @@ export function perParameterMlp(given: PerParameterMlpOptions = {}): LearnedOpti
   return {
     name: 'per-parameter-mlp',
     initTheta: (random) => ({ layers: denseTheta([inputs, ...hidden, 2], random, outputScale) }),
-    optimizer: (theta) => ({
-      init: (params) => ({ momenta: zeroTrees(params, decays.length) }),
-      update: ({ params, gradients, state, t }) => {
-        const momenta = movedTrees((state as { momenta: TensorTree[] }).momenta, gradients, decays);
-        const time = tanhTime(t, timeScales);
-        const next = mapTrees([params, gradients, ...momenta], ([p, g, ...averages]) => {
-          const own = [g, p, ...averages].map((x) => column(normalised(x)));
-          const out = denseNetwork((theta as Theta).layers, tf.concat([...own, everyRow(time, p.size)], 1));
-          return stepped(p, out, stepMultiplier, magnitudeMultiplier);
-        });
-        return { params: next, state: { momenta } };
-      },
-    }),
+    optimizer: (theta) => {
+      const networkAt = (t: tf.Scalar): ParameterNetwork => ({
+        layers: (theta as Theta).layers,
+        time: tanhTime(t, timeScales),
+        stepMultiplier,
+        magnitudeMultiplier,
+      });
+      return {
+        init: (params) => ({ momenta: zeroTrees(params, decays.length) }),
+        update: ({ params, gradients, state, t }) => {
+          const momenta = movedTrees((state as { momenta: TensorTree[] }).momenta, gradients, decays);
+          const network = networkAt(t);
+          const next = mapTrees([params, gradients, ...momenta], ([p, g, ...averages]) =>
+            networkStep(p, [g, p, ...averages], network),
+          );
+          return { params: next, state: { momenta } };
+        },
+        eager: {
+          // A row a momentum, through all tensors.
+          init: (params) => ({ momenta: tf.tile(tf.zerosLike(inOneRow(params)), [decays.length, 1]) }),
+          update: ({ params, gradients, state, t }) => {
+            const [p, g] = [inOneRow(params), inOneRow(gradients)];
+            const before = (state as { momenta: tf.Tensor }).momenta;
+            const momenta = moved(before, g, columnOf(decays), columnOf(decays.map((decay) => 1 - decay)));
+            const seen = partsOfRows(tf.concat([g, p, momenta], 0), params).map((x) =>
+              featureRows([[x]], [x.shape[1]!]),
+            );
+            return { params: networkSteps(params, seen, networkAt(t)), state: { momenta } };
+          },
+        },
+      };
+    },
   };
 }
 

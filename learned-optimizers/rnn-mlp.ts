@@ -232,7 +232,7 @@ export function rnnMlp(given: RnnMlpOptions = {}): LearnedOptimizer {
             const same = everyRow(tf.concat([time, ofTensor, handed]), p.size);
             return denseNetwork(theta.layers, tf.concat([...own, same], 1));
           });
-          const next = ps.map((p, i) => stepped(p, outs[i], scales.stepMultiplier, scales.magnitudeMultiplier));
+          const next = ps.map((p, i) => stepped(p, outs[i], scales));
           const network = tf.stack(outs.map((out) => tf.mean(columns(out, 2, fromNetwork), 0)));
           return {
             params: treeUnflatten(params, next),

@@ -9,9 +9,9 @@ import {
   type HyperParameter,
   type KeyedRandom,
   type LearnedOptimizer,
-  type Optimizer,
   type TensorTree,
   type ThetaDescription,
+  type UpdateRule,
 } from '../src/contracts';
 import { describeHyper, overHorizon } from './hand-designed';
 import { keysOf } from './hyper-options';
@@ -25,7 +25,7 @@ export interface Wrapper<K extends string, I extends string> {
   readonly hyper: Readonly<Record<K, HyperParameter>>;
   /** θ of each stands under its name, beside the wrapped hyperparameters. */
   readonly inner: Readonly<Record<I, LearnedOptimizer>>;
-  readonly make: (at: (t: Scalar) => Record<K, Tensor>, inner: Readonly<Record<I, Optimizer>>) => Optimizer;
+  readonly make: (at: (t: Scalar) => Record<K, Tensor>, inner: Readonly<Record<I, UpdateRule>>) => UpdateRule;
   /** Inner steps for each update of the inner optimizers, 1 by default: their t and their horizon count updates. */
   readonly stepsAnUpdate?: number;
 }
@@ -44,11 +44,17 @@ export function wrap<K extends string, I extends string>(wrapper: Wrapper<K, I>)
       // A single inner optimizer starts from the θ₀ that it would have by itself.
       ...each((optimizer, _, i) => optimizer.initTheta(keys.length === 1 ? random : random.foldIn(i))),
     }),
-    optimizer: (theta) =>
-      make(
-        (t) => hyperValues(hyper, theta, t),
-        each((optimizer, key) => optimizer.optimizer((theta as Branches)[key])),
-      ),
+    optimizer: (theta) => {
+      const at = (t: Scalar): Record<K, Tensor> => hyperValues(hyper, theta, t);
+      const optimizers = each((optimizer, key) => optimizer.optimizer((theta as Branches)[key]));
+      return {
+        ...make(at, optimizers),
+        eager: make(
+          at,
+          Object.fromEntries(keys.map((key) => [key, optimizers[key].eager ?? optimizers[key]])) as never,
+        ),
+      };
+    },
     describeTheta: (theta, horizon) => {
       const own = describeHyper(overHorizon(hyper, horizon), theta, horizon);
       const values: Record<string, number> = { ...own.values };

@@ -267,6 +267,7 @@ export const CASE_NAMES = [
   'compile',
   'threads',
   'curves',
+  'fit',
   'tfjs-overhead',
   'tfjs-forms',
 ];

@@ -46,10 +46,22 @@ export interface OptimizerUpdate<P, S> {
   readonly random: KeyedRandom;
 }
 
-/** A pair of pure functions over trees; state is explicit. Traced. */
-export interface Optimizer<P extends TensorTree = TensorTree, S extends TensorTree = TensorTree> {
+/** A pair of pure functions over trees; state is explicit. */
+export interface UpdateRule<P extends TensorTree = TensorTree, S extends TensorTree = TensorTree> {
   init(params: P): S;
   update(args: OptimizerUpdate<P, S>): { readonly params: P; readonly state: S };
+}
+
+/** Traced. */
+export interface Optimizer<P extends TensorTree = TensorTree, S extends TensorTree = TensorTree> extends UpdateRule<
+  P,
+  S
+> {
+  /**
+   * The same parameters, up to rounding, in fewer and larger ops, for where TensorFlow.js runs op after op: within
+   * `model.fit`. Its state is its own. Absent: the rule is run as it is.
+   */
+  readonly eager?: UpdateRule<P, S>;
 }
 
 /**

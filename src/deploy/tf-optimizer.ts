@@ -9,8 +9,8 @@ import {
   treeUnflatten,
   UserError,
   type LearnedOptimizer,
-  type Optimizer,
   type TensorTree,
+  type UpdateRule,
 } from '../contracts';
 import { EagerRandom, foldIn, seedKey } from '../random';
 import { decodeWeights, encodeWeights, type OptimizerWeights } from './weights-file';
@@ -61,7 +61,7 @@ export class TrainableOptimizer extends tf.Optimizer {
   /** @nocollapse */
   static readonly className: string = 'OuterloopOptimizer';
 
-  private parts?: { readonly rules: Optimizer; readonly theta: TensorTree };
+  private parts?: { readonly rules: UpdateRule; readonly theta: TensorTree };
   private state?: TensorTree;
   /** Shapes of the variables that the state is for. */
   private shapes?: readonly (readonly number[])[];
@@ -99,7 +99,8 @@ export class TrainableOptimizer extends tf.Optimizer {
       tf.keep(tf.tensor(theta.slice(offset, offset + size), [...shape], 'float32')),
     );
     const tree = treeUnflatten(like, leaves);
-    this.parts = { rules: optimizer.optimizer(tree), theta: tree };
+    const rules = optimizer.optimizer(tree);
+    this.parts = { rules: rules.eager ?? rules, theta: tree };
   }
 
   /** As TensorFlow.js' own, and an architecture may look at the loss. */
@@ -161,7 +162,7 @@ export class TrainableOptimizer extends tf.Optimizer {
     this.incrementIterations();
   }
 
-  private usable(): { readonly rules: Optimizer; readonly theta: TensorTree } {
+  private usable(): { readonly rules: UpdateRule; readonly theta: TensorTree } {
     if (this.parts !== undefined) return this.parts;
     if (this.failure instanceof Error) throw this.failure;
     throw new OuterloopError(
@@ -193,7 +194,7 @@ export class TrainableOptimizer extends tf.Optimizer {
   }
 
   /** The state before the first step: that of `init`, or what was restored. */
-  private initialState(params: TensorTree, rules: Optimizer): TensorTree {
+  private initialState(params: TensorTree, rules: UpdateRule): TensorTree {
     const fresh = rules.init(params);
     const { restored } = this;
     if (restored === undefined) return fresh;
