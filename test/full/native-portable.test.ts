@@ -15,5 +15,5 @@ const row = (mode: 'particle-major' | 'lane-major', together: number) => ({
     }),
 });
 
-if (HAS_COMPILER) opSuite([row('particle-major', 24), row('lane-major', 12)]);
+if (HAS_COMPILER) opSuite([row('particle-major', 12), row('lane-major', 6)]);
 else test.skip('there is no C compiler', () => undefined);

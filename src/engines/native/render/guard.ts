@@ -30,7 +30,8 @@ static void ol_guard_tables(const struct ol_request *q, int64_t *tables) {
     tables[k] = OL_AT(const int64_t, q->tables)[k];
     if (ol_table_bytes[k] > OL_COPIED) continue;
     void *copy = ol_guard_new(ol_table_bytes[k]);
-    memcpy(copy, OL_AT(void, tables[k]), (size_t)ol_table_bytes[k]);
+    /* An empty table has no address. */
+    if (ol_table_bytes[k] > 0) memcpy(copy, OL_AT(void, tables[k]), (size_t)ol_table_bytes[k]);
     tables[k] = (int64_t)(uintptr_t)copy;
   }
 }
