@@ -38,24 +38,33 @@ export function quoted(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replace(/'/g, `'\\''`)}'`;
 }
 
+interface Updates {
+  readonly maps?: readonly UpdateMap[];
+  /** Why there are none, where there should be. */
+  readonly undrawn?: string;
+}
+
 /**
  * The updates of a run's optimizer and of Adam, if it is a learned one. A run is not to end with an error for the sake of a
  * picture, whatever an optimizer of a plugin does.
  */
-async function updatesOf(directory: string, result: RunResult): Promise<readonly UpdateMap[] | undefined> {
+async function updatesOf(directory: string, result: RunResult): Promise<Updates> {
+  const { run, ...config } = readRunConfig(directory);
+  if (!('optimizer' in config)) return {};
   try {
-    const resolver = await openContainer(recordedPlugins(readRunConfig(directory).run.plugins));
+    const resolver = await openContainer(recordedPlugins(run.plugins));
     const { optimizer, theta, record } = await optimizerOfRun(directory, resolver);
     const learned = await prepareOptimizer(optimizer, resolver);
-    if (!isLearned(learned, result) || !theta.every(Number.isFinite)) return undefined;
+    if (!isLearned(learned, result) || !theta.every(Number.isFinite)) return {};
     const horizon = typeof record.horizon === 'number' ? record.horizon : Infinity;
     const adam = await prepareOptimizer(BESIDE, resolver);
-    return [
+    const maps = [
       updateMap(learned, theta, horizon),
       { ...updateMap(adam, [], horizon), optimizer: `Adam at ${BESIDE.learningRate}` },
     ];
-  } catch {
-    return undefined;
+    return { maps };
+  } catch (error) {
+    return { undrawn: error instanceof Error ? error.message : String(error) };
   }
 }
 
@@ -63,13 +72,15 @@ interface Written {
   readonly report: string;
   /** Absent if there is no curve to draw. */
   readonly picture?: string;
+  /** Why the optimizer's update is not in the report, where it should be. */
+  readonly undrawn?: string;
 }
 
 /** Writes report.html and curves.svg into the folder, and updates.csv of a learned optimizer; returns the paths of the first two. */
 export async function writeReport(directory: string, result: RunResult): Promise<Written> {
   const { run, ...config } = readRunConfig(directory);
   const plugins = run.plugins.map((file) => ` --plugin ${quoted(shown(file))}`).join('');
-  const updates = await updatesOf(directory, result);
+  const { maps: updates, undrawn } = await updatesOf(directory, result);
   const report: RunReport = {
     title: typeof config.preset === 'string' ? config.preset : result.problem,
     result,
@@ -82,9 +93,10 @@ export async function writeReport(directory: string, result: RunResult): Promise
   writeWhole(path, await renderReport(report));
   if (updates !== undefined) writeWhole(join(directory, UPDATES), updateMapCsv(updates));
   const picture = await curvesPicture(result);
-  if (picture === undefined) return { report: path };
+  const written = { report: path, ...(undrawn === undefined ? {} : { undrawn }) };
+  if (picture === undefined) return written;
   writeWhole(join(directory, PICTURE), picture);
-  return { report: path, picture: join(directory, PICTURE) };
+  return { ...written, picture: join(directory, PICTURE) };
 }
 
 /** Prints what came of a run, and gives the exit code. */
@@ -123,7 +135,8 @@ export async function concludeRun(result: RunResult, options: CommonOptions, ter
 }
 
 /** Where the page and the picture are. */
-export function printWritten({ report, picture }: Written, { out }: Terminal): void {
+export function printWritten({ report, picture, undrawn }: Written, { out, err }: Terminal): void {
   out.write(`report:  ${shown(report)}\n`);
   if (picture !== undefined) out.write(`picture: ${shown(picture)}\n`);
+  if (undrawn !== undefined) err.write(`The report lacks the optimizer's update: ${undrawn}\n`);
 }

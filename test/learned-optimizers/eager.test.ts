@@ -19,7 +19,10 @@ beforeAll(async () => {
 });
 
 /** θ₀ moved by noise, so that nothing in it is zero. */
-function thetaOf(optimizer: LearnedOptimizer): { readonly tree: TensorTree; leaf(path: string): number[] } {
+function thetaOf(optimizer: LearnedOptimizer): {
+  readonly tree: TensorTree;
+  readonly leaf: (path: string) => number[];
+} {
   const drawn = optimizer.initTheta(new EagerRandom(seedKey(3)));
   const byPath = new Map<string, number[]>();
   const leaves = treeLeaves<tf.Tensor>(drawn).map(({ path, value }, i) => {
