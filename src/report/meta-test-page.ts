@@ -30,7 +30,7 @@ interface BandChart {
 
 const isFinitePoint = ({ mean, x }: BandPoint): boolean => Number.isFinite(mean) && Number.isFinite(x);
 
-function specOf(chart: BandChart): TopLevelSpec {
+function unitOf(chart: BandChart) {
   const lines = [...new Set(chart.points.map(({ line }) => line))];
   const points = chart.points.filter(isFinitePoint);
   const means = points.map(({ mean }) => mean);
@@ -73,7 +73,6 @@ function specOf(chart: BandChart): TopLevelSpec {
     },
   } as const;
   return {
-    ...SHARED,
     width: WIDTH,
     height: HEIGHT,
     data: { values },
@@ -84,30 +83,42 @@ function specOf(chart: BandChart): TopLevelSpec {
         encoding: { x, y: y('mean'), color },
       },
     ],
-  };
+  } satisfies Partial<TopLevelSpec>;
 }
 
-/** Courses of all optimizers, and what each learning rate gave. */
-export async function metaTestCharts({ task, test }: TestedTask): Promise<Chart[]> {
-  const names = test.results.map(({ name }) => name);
-  const courses: BandChart = {
+function coursesOf({ task, test }: TestedTask): BandChart {
+  return {
     title: `Training on ${task}`,
     x: 'inner step',
     y: 'loss after the step',
     logarithmicX: false,
     marked: false,
-    names,
+    names: test.results.map(({ name }) => name),
     points: test.results.flatMap(({ name, course }) =>
       course.map(({ t, mean, standardError }) => ({ x: t, mean, standardError, line: name })),
     ),
   };
+}
+
+/** Courses of all optimizers on every task, as one SVG; undefined if there is none to draw. */
+export async function metaTestPicture({ tasks }: MetaTestReport): Promise<string | undefined> {
+  const drawn = tasks.map(coursesOf).filter(({ points }) => points.some(isFinitePoint));
+  if (drawn.length === 0) return undefined;
+  const vconcat = drawn.map((chart) => ({ title: chart.title, ...unitOf(chart) }));
+  return renderSvg({ ...SHARED, vconcat, resolve: { scale: { color: 'independent' } } });
+}
+
+/** Courses of all optimizers, and what each learning rate gave. */
+export async function metaTestCharts(tested: TestedTask): Promise<Chart[]> {
+  const { test } = tested;
+  const courses = coursesOf(tested);
   const tuning: BandChart = {
     title: 'Tuning of the others',
     x: 'learning rate',
     y: 'mean loss',
     logarithmicX: true,
     marked: true,
-    names,
+    names: courses.names,
     points: test.results.flatMap(({ name, tuning: tuned }) =>
       (tuned ?? []).map(({ learningRate, mean, standardError }) => ({
         x: learningRate,
@@ -120,7 +131,7 @@ export async function metaTestCharts({ task, test }: TestedTask): Promise<Chart[
   return Promise.all(
     [courses, tuning]
       .filter(({ points }) => points.some(isFinitePoint))
-      .map(async (chart) => ({ title: chart.title, svg: await renderSvg(specOf(chart)) })),
+      .map(async (chart) => ({ title: chart.title, svg: await renderSvg({ ...SHARED, ...unitOf(chart) }) })),
   );
 }
 

@@ -46,6 +46,7 @@ test('relatives of the task, tuned base lines, a page and a table of all trainin
   );
   const page = readFileSync(at('page.html'), 'utf8');
   expect(page).toMatch(/<h1>Meta-test of sgd<\/h1>[\s\S]*<svg[\s\S]*Tuning of the others/);
+  expect(readFileSync(at('page.svg'), 'utf8')).toMatch(/^<svg[\s\S]*Training on own[\s\S]*Training on wider/);
   // What is drawn, and what was changed for it.
   expect(page).toContain(
     JSON.stringify({ hidden: [20] })

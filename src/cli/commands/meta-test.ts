@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { extname } from 'node:path';
 import { CancelledError, ConfigurationError, type ConfigValue } from '../../contracts';
 import { metaTestRun, readRunConfig, writeWhole, type MetaTestReport } from '../../outer/run-directory';
-import { metaTestNotes, metaTestTable, renderMetaTest, trialLines, trialsCsv } from '../../report';
+import { metaTestNotes, metaTestPicture, metaTestTable, renderMetaTest, trialLines, trialsCsv } from '../../report';
 import { dataProgress } from '../data-progress';
 import { EXIT } from '../exit-codes';
 import { commandLine, noticeLines } from '../measured';
@@ -97,7 +97,7 @@ export async function metaTest(directory: string, options: MetaTestOptions, term
   }
 }
 
-/** Writes the page and the trainings, and prints a table a task. */
+/** Writes the page, its curves as a picture, and the trainings, and prints a table a task. */
 async function conclude(
   report: MetaTestReport,
   output: string,
@@ -105,8 +105,11 @@ async function conclude(
   options: CommonOptions,
   { out }: Terminal,
 ): Promise<void> {
-  const csv = output.slice(0, -extname(output).length) + '.csv';
+  const beside = (ending: string): string => output.slice(0, -extname(output).length) + ending;
+  const csv = beside('.csv');
+  const svg = await metaTestPicture(report);
   writeWhole(csv, trialsCsv(report));
+  if (svg !== undefined) writeWhole(beside('.svg'), svg);
   writeWhole(output, await renderMetaTest(report, reproduce));
   if (options.json === true) {
     for (const line of trialLines(report)) out.write(`${JSON.stringify(line)}\n`);
@@ -121,4 +124,5 @@ async function conclude(
     out.write('\n');
   }
   out.write(`meta-test: ${shown(output)}\ntrainings: ${shown(csv)}\n`);
+  if (svg !== undefined) out.write(`picture:   ${shown(beside('.svg'))}\n`);
 }
