@@ -35,7 +35,12 @@ const WRONG: readonly (readonly [string, ConfigObject, readonly string[], readon
   ['a fraction for an integer', {}, ['iterations=1.5'], ['iterations', 'a positive integer', '1.5']],
   ['a negative seed', {}, ['seed=-1'], ['seed', 'an integer of at least 0', '-1']],
   ['zero iterations', {}, ['iterations=0'], ['iterations', 'a positive integer', '0']],
-  ['a horizon of 0', {}, ['horizon=0'], ['horizon', 'a positive integer or "infinite"', '0']],
+  [
+    'a horizon of 0',
+    {},
+    ['horizon=0'],
+    ['horizon', 'a positive integer or "infinite" or a name, or {name, …options}', '0'],
+  ],
   ['a decay of 1', {}, ['thetaAverage=1'], ['thetaAverage', 'a number greater than 0 and less than 1', '1']],
   ['NaN', {}, ['checkpoint.seconds=.nan'], ['checkpoint.seconds', 'a number greater than 0', 'NaN']],
   ['no such choice', {}, ['objective.over=last'], ['objective.over', 'one of sum, mean, final', '"last"']],
