@@ -6,7 +6,9 @@ import { metaTestNotes, metaTestTable } from './meta-test';
 import { escapeHtml, figures, formatNumber, page, table } from './page';
 
 /** From this ratio of the largest to the smallest value on, an axis is logarithmic. */
-const LOG_RATIO = 8;
+const LOG_RATIO = 4;
+/** Below, ticks of steps are written out. */
+const THOUSANDS = 10_000;
 /** What is worse than so many times the best end of a course lies above the picture. */
 const CUT = 12;
 
@@ -55,7 +57,9 @@ function unitOf(chart: BandChart) {
     type: 'quantitative',
     title: chart.x,
     scale: { type: chart.logarithmicX ? 'log' : 'linear' },
-    axis: chart.logarithmicX ? { format: '~g', labelOverlap: true } : { format: '~s' },
+    axis: chart.logarithmicX
+      ? { format: '~g', labelOverlap: true }
+      : { format: points.some((point) => point.x > THOUSANDS) ? '~s' : 'd' },
   } as const;
   const color = {
     field: 'line',
