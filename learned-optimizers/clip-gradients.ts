@@ -15,7 +15,7 @@ import {
 } from '../src/contracts';
 import { RANGES } from './hyper-options';
 import { bounded, norm } from './per-tensor';
-import { innerConfig, resolveInner, wrap } from './wrapper';
+import { innerConfig, replaced, resolveInner, wrap } from './wrapper';
 
 export interface ClipGradientsOptions {
   readonly optimizer: LearnedOptimizer;
@@ -70,7 +70,7 @@ export function clipGradients({ optimizer, ...limits }: ClipGradientsOptions): L
       update: (args) => {
         const values = at(args.t);
         const gradients = given.reduce((tree, limit) => CLIP[limit](tree, values[limit]), args.gradients);
-        return inner.optimizer.update({ ...args, gradients });
+        return inner.optimizer.update(replaced(args, { gradients }));
       },
     }),
   });

@@ -12,7 +12,7 @@ import {
 } from '../src/contracts';
 import { hyperShape, hyperWithDefaults, RANGES, resolveHyper } from './hyper-options';
 import { norm } from './per-tensor';
-import { innerConfig, resolveInner, wrap } from './wrapper';
+import { innerConfig, replaced, resolveInner, wrap } from './wrapper';
 
 export interface WithWeightDecayOptions {
   readonly optimizer: LearnedOptimizer;
@@ -68,12 +68,12 @@ export function graft({ direction, magnitude }: GraftOptions): LearnedOptimizer 
       init: (params) => ({ direction: inner.direction.init(params), magnitude: inner.magnitude.init(params) }),
       update: (args) => {
         const before = args.state as { direction: TensorTree; magnitude: TensorTree };
-        const along = inner.direction.update({
-          ...args,
-          state: before.direction,
-          random: args.random.foldIn(0),
-        });
-        const sized = inner.magnitude.update({ ...args, state: before.magnitude, random: args.random.foldIn(1) });
+        const along = inner.direction.update(
+          replaced(args, { state: before.direction, random: args.random.foldIn(0) }),
+        );
+        const sized = inner.magnitude.update(
+          replaced(args, { state: before.magnitude, random: args.random.foldIn(1) }),
+        );
         const steps = (after: TensorTree): TensorTree =>
           treeMap2<tf.Tensor, tf.Tensor, tf.Tensor>(after, args.params, (a, b) => tf.sub(a, b));
         const scaled = treeMap2<tf.Tensor, tf.Tensor, tf.Tensor>(steps(along.params), steps(sized.params), (d, m) => {
@@ -127,7 +127,7 @@ export function accumulateGradients({ optimizer, batches = 4 }: AccumulateGradie
         const loss = tf.add<tf.Scalar>(before.loss, tf.div(args.loss, batches));
         const t = tf.floorDiv<tf.Scalar>(args.t, tf.scalar(batches, 'int32'));
         const isLast = tf.equal(tf.mod(args.t, tf.scalar(batches, 'int32')), batches - 1);
-        const made = inner.optimizer.update({ ...args, gradients, loss, t, state: before.optimizer });
+        const made = inner.optimizer.update(replaced(args, { gradients, loss, t, state: before.optimizer }));
         const choose = (taken: TensorTree, kept: TensorTree): TensorTree =>
           treeMap2<tf.Tensor, tf.Tensor, tf.Tensor>(taken, kept, (a, b) =>
             tf.where(tf.broadcastTo(isLast, a.shape), a, b),

@@ -1,6 +1,6 @@
 /** The end of a run: report.html in its folder, the table and the curves on the terminal. */
 import { join, relative } from 'node:path';
-import { prepareOptimizer, runSummary, type RunResult } from '../outer';
+import { prepareOptimizer, recordedSteps, runSummary, type RunResult } from '../outer';
 import { optimizerOfRun, readRunConfig, writeWhole } from '../outer/run-directory';
 import {
   bestLine,
@@ -56,7 +56,7 @@ async function updatesOf(directory: string, result: RunResult): Promise<Updates>
     const { optimizer, theta, record } = await optimizerOfRun(directory, resolver);
     const learned = await prepareOptimizer(optimizer, resolver);
     if (!isLearned(learned, result) || !theta.every(Number.isFinite)) return {};
-    const horizon = typeof record.horizon === 'number' ? record.horizon : Infinity;
+    const horizon = recordedSteps(record) ?? Infinity;
     const adam = await prepareOptimizer(BESIDE, resolver);
     const maps = [
       updateMap(learned, theta, horizon),

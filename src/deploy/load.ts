@@ -1,5 +1,6 @@
 /** From a file of weights to an optimizer that trains variables of TensorFlow.js. */
 import { UnknownNameError, WeightsError, type LearnedOptimizer } from '../contracts';
+import { recordedSteps } from '../outer/horizon';
 import { prepareOptimizer } from '../outer/prepare';
 import type { Resolver } from '../outer/resolver';
 import { layoutOfOptimizer } from '../outer/theta';
@@ -30,7 +31,7 @@ function checkFits(
   );
 }
 
-/** The optimizer of a file of weights, built by its name. @throws WeightsError */
+/** The optimizer of a file of weights, built by its name, over the horizon that it was trained for. @throws WeightsError */
 export async function buildOptimizer(
   weights: OptimizerWeights,
   name: string,
@@ -48,7 +49,8 @@ export async function buildOptimizer(
     });
   }
   checkFits(weights, built, name);
-  return built;
+  const horizon = recordedSteps(weights.record);
+  return horizon === undefined ? built : (built.forHorizon?.(horizon) ?? built);
 }
 
 export interface TrainableOptions {

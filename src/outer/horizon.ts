@@ -6,6 +6,7 @@ import {
   horizonEnds,
   longestHorizon,
   UnknownNameError,
+  type ConfigObject,
   type HorizonSchedule,
 } from '../contracts';
 import { checkWith } from './config-check';
@@ -24,6 +25,12 @@ export const horizonSchema = z.union([steps, z.literal('infinite'), scheduleSche
 
 /** Inner steps of the longest episode, which evaluations run. */
 export const horizonSteps = (horizon: Horizon): number => (horizon === 'infinite' ? Infinity : longestHorizon(horizon));
+
+/** What a run's record says of its horizon, in inner steps; undefined where it says nothing. */
+export function recordedSteps({ horizon }: ConfigObject): number | undefined {
+  const found = horizonSchema.safeParse(horizon);
+  return found.success ? horizonSteps(found.data) : undefined;
+}
 
 /** @throws ConfigurationError, UnknownNameError for a schedule that is none; of what is no object, nothing is said */
 export function checkSchedule(horizon: unknown): void {

@@ -13,6 +13,7 @@ export {
 export { checkWindows, resolveConfig, withForm, type NamedConfig, type ResolvedConfig } from './config';
 export { checkCourse, type BestEvaluation } from './best';
 export { checkWith, optionNeed } from './config-check';
+export { recordedSteps } from './horizon';
 export { parseOverride, type Override } from './config-merge';
 export { createEvaluator, evaluationSeed, type Evaluator, type EvaluatorOptions } from './evaluate';
 export * from './events';

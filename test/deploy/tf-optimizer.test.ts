@@ -11,7 +11,15 @@ import { meta } from '../../src/contracts';
 import { TrainableOptimizer, type OptimizerWeights } from '../../src/deploy';
 import { createEngine } from '../../src/engines';
 import { initialTheta, layoutOfOptimizer } from '../../src/outer';
-import { adafacMlp, adam, lstmCoordinatewise, perParameterMlp, sgd } from '../../learned-optimizers';
+import {
+  adafacMlp,
+  adam,
+  clipGradients,
+  graft,
+  lstmCoordinatewise,
+  perParameterMlp,
+  sgd,
+} from '../../learned-optimizers';
 
 beforeAll(async () => {
   await tf.setBackend('cpu');
@@ -266,6 +274,17 @@ describe('what it refuses', () => {
     expect(() => trainable().applyGradients([{ name: whole.name, tensor: tf.zeros([2]) }])).toThrow(
       /^variable ".*": expected float32, got int32/,
     );
+  });
+
+  test.each<[LearnedOptimizer, number]>([
+    // Clipped to 1, at a rate of a tenth; then the direction of the gradient, and the length of another rate's step.
+    [clipGradients({ optimizer: sgd({ learningRate: 0.1 }), maxNorm: 1 }), 2 - 0.1],
+    [graft({ direction: sgd({ learningRate: 0.1 }), magnitude: sgd({ learningRate: 0.05 }) }), 2 - 0.2],
+  ])('%j, which does not look at the loss, needs none', (optimizer, after) => {
+    const trained = new TrainableOptimizer(weightsOf(optimizer, []), optimizer);
+    const { scalar } = bowl();
+    trained.applyGradients([{ name: scalar.name, tensor: tf.scalar(4) }]);
+    expectClose(scalar.dataSync(), [after]);
   });
 
   test('an optimizer that looks at the loss, where there is none', () => {

@@ -69,6 +69,27 @@ test('a run is exported to a file; folder and file load as one optimizer, by whi
   expect(x.dataSync()[0]).toBeCloseTo(3 * (1 - Math.exp(rate)), 5);
 });
 
+test.each([
+  ['10', 10],
+  ['{name: growing, from: 5, to: 20, iterations: 3}', 20],
+])('a schedule that takes its time from a horizon of %s keeps it', async (horizon, longest) => {
+  const folder = at(`scheduled-${String(longest)}`);
+  const config =
+    'task: quadratic\noptimizer: {name: sgd, learningRate: {name: inverse-time, initial: meta.log(0.02), decay: 2}}\n' +
+    'estimator: {name: nres, pairs: 2, sigma: 0.1, window: 5}\niterations: 3\nengine: reference\n';
+  writeFileSync(at('scheduled.yaml'), `${config}horizon: ${horizon}\n`);
+  expect(await here('train', at('scheduled.yaml'), '--quiet', '--output', folder)).toMatchObject({ code: 0 });
+  const optimizer = await loadOptimizer(folder);
+  const [rate] = optimizer.weights.theta;
+  const x = tf.variable(tf.scalar(3));
+  const losing = (): tf.Scalar => tf.mul(tf.square(x), 0.5);
+  optimizer.minimize(losing, false, [x]);
+  optimizer.minimize(losing, false, [x]);
+  // α(t) = initial/(1 + t/horizon)²
+  const alpha = (t: number): number => Math.exp(rate) / (1 + t / longest) ** 2;
+  expect(x.dataSync()[0]).toBeCloseTo(3 * (1 - alpha(0)) * (1 - alpha(1)), 5);
+});
+
 test('a model that is saved with its optimizer is read with it, state and all', async () => {
   await tf.setBackend('cpu');
   writeFileSync(at('some.safetensors'), encodeWeights(weights));
