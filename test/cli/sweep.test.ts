@@ -183,12 +183,17 @@ test.each([
   },
 );
 
-test('Ctrl-C ends a sweep after a checkpoint and says how to go on', async () => {
+test.each([
+  ['together', [], [0, 1, 2]],
+  ['one after another', ['--separate'], [0]],
+])('Ctrl-C ends a sweep of runs %s after a checkpoint and says how to go on', async (_, separate, seeds) => {
   writeFileSync(
     join(folder, 'stopped.yaml'),
     'presets: [quadratic]\nseeds: 3\nset: {engine: reference, iterations: 2000, pairs: 8}\n',
   );
-  const child = sources.start(CLI, ['sweep', 'stopped.yaml', '--output', 'stopped'], { cwd: folder });
+  const name = `stopped${seeds.length}`;
+  const limits = ['--memory', '1GiB', '--threads', '1', ...separate];
+  const child = sources.start(CLI, ['sweep', 'stopped.yaml', ...limits, '--output', name], { cwd: folder });
   let interrupted = false;
   child.stderr?.on('data', (chunk: Buffer) => {
     if (interrupted || !/\d+\/2000/.test(chunk.toString())) return;
@@ -197,9 +202,9 @@ test('Ctrl-C ends a sweep after a checkpoint and says how to go on', async () =>
   });
   const stopped = await finished(child);
   expect(stopped.code).toBe(130);
-  expect(stopped.stderr).toContain('go on with: outerloop sweep stopped.yaml --output stopped\n');
-  expect(readdirSync(join(folder, 'stopped')).sort()).toEqual([
-    ...[0, 1, 2].map((seed) => `quadratic--nres--seed=${seed}`),
+  expect(stopped.stderr).toContain(`go on with: outerloop sweep stopped.yaml ${limits.join(' ')} --output ${name}\n`);
+  expect(readdirSync(join(folder, name)).sort()).toEqual([
+    ...seeds.map((seed) => `quadratic--nres--seed=${seed}`),
     'sweep.json',
   ]);
 });

@@ -261,13 +261,17 @@ async function compareAll(path: string, placed: readonly PlacedMember[], shared:
 }
 
 /** The same command again. */
-function again(target: string, { quick, output, set, engine, plugin }: SweepOptions): string {
+function again(target: string, options: SweepOptions): string {
+  const { quick, output, set, engine, plugin, separate, memory, threads } = options;
   const words = [
     target,
     ...(quick === true ? ['--quick'] : []),
     ...(set ?? []).flatMap((one) => ['--set', one]),
     ...(engine === undefined ? [] : ['--engine', engine]),
     ...(plugin ?? []).flatMap((file) => ['--plugin', file]),
+    ...(memory === undefined ? [] : ['--memory', memory]),
+    ...(threads === undefined ? [] : ['--threads', threads]),
+    ...(separate === true ? ['--separate'] : []),
     ...(output === undefined ? [] : ['--output', output]),
   ];
   return ['outerloop', 'sweep', ...words.map(quoted)].join(' ');
