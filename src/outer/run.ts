@@ -17,6 +17,7 @@ import { isPatienceOver, stoppedNote, withEvaluation, type BestEvaluation, type 
 import { unlessCancelled } from './cancel';
 import { createEvaluator, type Evaluator } from './evaluate';
 import type { Measurement, RunEvent, RunListener } from './events';
+import { checkFirstStep } from './first-step';
 import { sharingDerivatives } from './gradient-samples';
 import { averagedTheta, initialState, runOuterLoop, type CheckpointSink, type LoopState } from './loop';
 import type { OpenedEngine } from './resolver';
@@ -94,7 +95,7 @@ export interface RunOptions {
   readonly signal?: AbortSignal;
 }
 
-/** @throws CapabilityError, TraceError, ShapeError before any step is run; DivergenceError, EngineError later */
+/** @throws CapabilityError, TraceError, ShapeError, NonFiniteTaskError before training begins; DivergenceError, EngineError later */
 export async function executeRun(options: RunOptions): Promise<RunResult> {
   const { plan, opened, signal, listeners = [] } = options;
   const { problem, settings } = plan;
@@ -142,6 +143,9 @@ async function compilePlan(
     await compiled.dispose();
   };
   try {
+    const called = `task: the loss of "${problem.name}"`;
+    const theta = initialTheta(problem, seed);
+    await checkFirstStep({ called, program, theta, seed }, estimator.counts === 'candidates');
     const evaluator =
       problem.evaluation === undefined
         ? undefined

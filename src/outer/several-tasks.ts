@@ -4,7 +4,6 @@
  */
 import {
   ConfigurationError,
-  NonFiniteTaskError,
   type ArrayBundle,
   type ConfigObject,
   type Counted,
@@ -21,8 +20,9 @@ import {
   type UnrollProgram,
 } from '../contracts';
 import { unroll, type Objective } from './combinators/unroll';
-import { evaluationSeed, measureOn, seedOfStream, statistics, type Evaluator } from './evaluate';
+import { measureOn, seedOfStream, statistics, type Evaluator } from './evaluate';
 import type { Measurement } from './events';
+import { initialLoss } from './first-step';
 import { sharingDerivatives } from './gradient-samples';
 import { initialTheta, norm } from './theta';
 
@@ -259,38 +259,6 @@ function signalToNoise(
   return Number.isFinite(ratio) ? { signalToNoise: ratio } : {};
 }
 
-/** Fresh starts that a task's initial loss is the mean over. */
-const STARTS = 16;
-
-/**
- * The mean training loss of untrained parameters: of the first inner step, before the optimizer has done anything.
- * @throws NonFiniteTaskError if no start has one that is finite, or none is after the step
- */
-async function initialLoss(
-  { name, problem }: Member,
-  program: UnrollProgram,
-  theta: Float64Array,
-  seed: number,
-): Promise<number> {
-  const population = await program.createPopulation({ size: STARTS, seed });
-  try {
-    const particles = Int32Array.from({ length: STARTS }, (_, i) => i);
-    const selection = { particles, perturbation: { form: 'none', theta } } as const;
-    await population.reset({ ...selection, workers: particles, episodes: new Int32Array(STARTS) });
-    const { lossSum, metricSums } = await population.advance({ ...selection, steps: 1 });
-    const before = metricSums['batch loss'].filter(Number.isFinite);
-    if (before.length === 0 || !lossSum.some(Number.isFinite)) {
-      throw new NonFiniteTaskError(
-        `tasks: the loss of "${name}" (${problem.name}) is NaN or infinite ${before.length === 0 ? 'at' : 'after'} the first inner step, ` +
-          `at all of ${String(STARTS)} starts. Look at its data and its initialisation, or leave it out.`,
-      );
-    }
-    return before.reduce((sum, loss) => sum + loss, 0) / before.length;
-  } finally {
-    await population.dispose();
-  }
-}
-
 export interface CompileTasksOptions {
   readonly engine: UnrollEngine;
   readonly tasks: PlannedTasks;
@@ -322,8 +290,9 @@ export async function compileTasks(options: CompileTasksOptions): Promise<Compil
       const compiled = await engine.compile(member.problem);
       const program = sharingDerivatives(compiled);
       opened.push(compiled, program);
-      const loss = await initialLoss(member, program, theta, evaluationSeed(memberSeed(seed, i)));
-      const { name, weight } = member;
+      const { name, weight, problem } = member;
+      const called = `tasks: the loss of "${name}" (${problem.name})`;
+      const loss = await initialLoss({ called, program, theta, seed: memberSeed(seed, i) });
       members.push({ name, weight, program, normaliser: tasks.normaliser === 'none' ? 1 : normaliserOf(name, loss) });
     }
     const [{ program }] = members;
