@@ -130,10 +130,11 @@ export function recordedThetas({ config, plan }: PreparedRun, run: RecordedRun):
 export function commandLine(
   name: string,
   target: string,
-  flags: Readonly<Record<string, string | readonly string[] | undefined>>,
+  flags: Readonly<Record<string, string | readonly string[] | boolean | undefined>>,
 ): string {
   const words = Object.entries(flags).flatMap(([flag, value]) => {
-    if (value === undefined) return [];
+    if (value === undefined || value === false) return [];
+    if (value === true) return [`--${flag}`];
     if (typeof value === 'string') return [`--${flag} ${quoted(value)}`];
     return value.map((one) => `--${flag} ${quoted(one)}`);
   });

@@ -7,7 +7,9 @@ import {
   curvesPicture,
   isLearned,
   renderReport,
+  runStepSizes,
   sigmaLine,
+  stepSizesCsv,
   thetaAfter,
   thetaBefore,
   updateMap,
@@ -23,6 +25,7 @@ import { beforeAfterTable, plotCurves } from './terminal';
 const REPORT = 'report.html';
 const PICTURE = 'curves.svg';
 const UPDATES = 'updates.csv';
+const STEP_SIZES = 'step-sizes.csv';
 
 /** What a learned optimizer is drawn beside: Adam as its authors left it. */
 const BESIDE = { name: 'adam', learningRate: 0.001 };
@@ -76,7 +79,10 @@ interface Written {
   readonly undrawn?: string;
 }
 
-/** Writes report.html and curves.svg into the folder, and updates.csv of a learned optimizer; returns the paths of the first two. */
+/**
+ * Writes report.html and curves.svg into the folder, updates.csv of a learned optimizer, and step-sizes.csv where they were
+ * measured; returns the paths of the first two.
+ */
 export async function writeReport(directory: string, result: RunResult): Promise<Written> {
   const { run, ...config } = readRunConfig(directory);
   const plugins = run.plugins.map((file) => ` --plugin ${quoted(shown(file))}`).join('');
@@ -92,6 +98,8 @@ export async function writeReport(directory: string, result: RunResult): Promise
   const path = join(directory, REPORT);
   writeWhole(path, await renderReport(report));
   if (updates !== undefined) writeWhole(join(directory, UPDATES), updateMapCsv(updates));
+  const steps = runStepSizes(result);
+  if (steps.length > 0) writeWhole(join(directory, STEP_SIZES), stepSizesCsv(['theta'], steps));
   const picture = await curvesPicture(result);
   const written = { report: path, ...(undrawn === undefined ? {} : { undrawn }) };
   if (picture === undefined) return written;

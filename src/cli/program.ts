@@ -46,7 +46,7 @@ const withOutput = ({ out, ...options }: TrainOptions & FormOptions & Alias): Tr
 
 const RELATIVES = Object.keys(RELATIVE_TASKS).join(', ');
 /** Flags of `evaluate` that mean something with `--tasks` only, and those that do not mean anything with it. */
-const WITH_TASKS = ['baselines', 'rates', 'tuningSeeds', 'seeds', 'output'] as const;
+const WITH_TASKS = ['baselines', 'rates', 'tuningSeeds', 'seeds', 'stepSizes', 'output'] as const;
 
 /** @throws ConfigurationError for flags that do not go together */
 function judge(
@@ -138,6 +138,7 @@ function build(terminal: Terminal, run: (action: Action) => void): Command {
     .option('--rates <n>', 'with --tasks: learning rates that each of them is tuned over (default: 15)')
     .option('--tuning-seeds <n>', 'with --tasks: trainings of each rate (default: 3)')
     .option('--seeds <n>', 'with --tasks: fresh starts that all are judged on (default: 10)')
+    .option('--step-sizes', 'with --tasks: draw how far the steps of each of them go, per tensor')
     .option('--output <file>', 'with --tasks: the page; a .csv file lies beside it (default: meta-test.html)')
     .option('--quiet', 'print nothing but the result')
     .action((directory: string, options: EvaluateOptions & Partial<MetaTestOptions>) =>

@@ -2,6 +2,7 @@
 import { EngineError, ShapeError, type Evaluation, type UnrollEngine, type UnrollProgram } from '../contracts';
 import { foldIn, seedKey, STREAMS, type Stream } from '../random';
 import type { Measurement } from './events';
+import { StepSizeRecorder } from './step-sizes';
 
 /** Points of a learning curve at most. */
 const CURVE_POINTS = 200;
@@ -84,6 +85,7 @@ export async function measureOn(
     const window = Math.ceil(problem.horizon / CURVE_POINTS);
     const total = new Float64Array(n);
     let last: Float64Array = new Float64Array(n);
+    const stepSizes = new StepSizeRecorder(program.metrics, n, problem.horizon);
     const t: number[] = [];
     const value: number[] = [];
     for (let done = 0; done < problem.horizon;) {
@@ -93,11 +95,17 @@ export async function measureOn(
       const sums = curve === undefined ? result.lossSum : result.metricSums[curve];
       for (let i = 0; i < n; i++) total[i] += result.lossSum[i];
       done += steps;
+      stepSizes.add(result.metricSums, done);
       t.push(done);
       value.push(meanOf(sums) / steps);
     }
     const values = await particleValues();
-    return { metric, minimise, ...statistics(values), values, curve: { name: curve ?? 'loss', t, value } };
+    const recorded = stepSizes.result();
+    return {
+      ...{ metric, minimise, ...statistics(values), values },
+      curve: { name: curve ?? 'loss', t, value },
+      ...(recorded === undefined ? {} : { stepSizes: recorded }),
+    };
 
     async function particleValues(): Promise<number[]> {
       if (kind === 'mean') return Array.from(total, (sum) => sum / problem.horizon);

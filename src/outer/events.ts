@@ -1,5 +1,6 @@
 /** What a run tells its listeners: progress bars, metrics files, checkpoints, reports. */
 import type { Counted, DataProgress, DataWatch, Estimate, ThetaDescription, ThetaLayout } from '../contracts';
+import type { StepSizes } from './step-sizes';
 
 /** The number that a run is judged by: mean and standard error over n fresh starts. */
 export interface Measurement {
@@ -13,6 +14,8 @@ export interface Measurement {
   readonly values: readonly number[];
   /** Mean over starts of the curve metric (or the loss) against the inner step. */
   readonly curve: { readonly name: string; readonly t: readonly number[]; readonly value: readonly number[] };
+  /** Of an optimizer on a task. */
+  readonly stepSizes?: StepSizes;
   /** Of several tasks: the mean of each, by its name, without weight and normaliser. */
   readonly members?: Readonly<Record<string, number>>;
 }

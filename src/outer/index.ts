@@ -96,6 +96,7 @@ export {
   type NoMoments,
   type WindowMoments,
 } from './window-gradients';
+export { type StepSizes, type TensorStepSizes } from './step-sizes';
 export { coordinateNames, describeTheta, initialTheta, layoutOfOptimizer, thetaLayout } from './theta';
 export {
   metaTest,

@@ -6,6 +6,7 @@
 import { UserError, type UnrollEngine, type UnrollProgram } from '../contracts';
 import type { MetaTestProblem } from './combinators/unroll';
 import { seedOfStream, statistics } from './evaluate';
+import { StepSizeRecorder, type StepSizes } from './step-sizes';
 import { measureThetas } from './surface';
 
 /** An optimizer on the task, with the θ that it runs with or the rates among which one is to be chosen. */
@@ -80,6 +81,8 @@ export interface MetaTestResult {
   readonly finalLoss: Statistics;
   readonly accuracy?: Statistics;
   readonly course: readonly CoursePoint[];
+  /** Of problems that measure them. */
+  readonly stepSizes?: StepSizes;
   /** Inner steps until the loss, smoothed over a twentieth of the training, is at the reference's level at its end. */
   readonly stepsToReference?: number;
   /** On this engine, a training's share of the time that all of them took together. */
@@ -169,6 +172,7 @@ async function tune(contestant: Contestant, { options, program, stepped }: Stage
 interface Trained {
   readonly trials: readonly Trial[];
   readonly course: readonly CoursePoint[];
+  readonly stepSizes?: StepSizes;
   readonly seconds: number;
 }
 
@@ -185,12 +189,14 @@ async function trainAll(contestant: Contestant, theta: Float64Array, stage: Stag
     const window = Math.ceil(horizon / COURSE_POINTS);
     const total = new Float64Array(seeds);
     const course: CoursePoint[] = [];
+    const recorder = new StepSizeRecorder(program.metrics, seeds, horizon);
     const begun = performance.now();
     for (let done = 0; done < horizon;) {
       const steps = Math.min(window, horizon - done);
-      const { lossSum } = await population.advance({ ...selection, steps });
+      const { lossSum, metricSums } = await population.advance({ ...selection, steps });
       for (let i = 0; i < seeds; i++) total[i] += lossSum[i];
       done += steps;
+      recorder.add(metricSums, done);
       const { mean, standardError } = statistics(Array.from(lossSum, (sum) => sum / steps));
       course.push({ t: done, mean, standardError });
       stepped(steps * seeds);
@@ -203,7 +209,8 @@ async function trainAll(contestant: Contestant, theta: Float64Array, stage: Stag
       finalLoss: outputs[finalLoss][worker],
       ...(accuracy === undefined ? {} : { accuracy: outputs[accuracy][worker] }),
     }));
-    return { trials, course, seconds };
+    const stepSizes = recorder.result();
+    return { trials, course, ...(stepSizes === undefined ? {} : { stepSizes }), seconds };
   } finally {
     await population.dispose();
   }
@@ -243,7 +250,7 @@ async function one(contestant: Contestant, options: MetaTestOptions, stepped: St
     const tuning = contestant.theta === undefined ? await tune(contestant, stage) : undefined;
     const learningRate = tuning?.[best(tuning)].learningRate;
     const theta = contestant.theta ?? Float64Array.of(Math.log(learningRate ?? NaN));
-    const { trials, course, seconds } = await trainAll(contestant, theta, stage);
+    const { trials, course, stepSizes, seconds } = await trainAll(contestant, theta, stage);
     const accuracies = trials.flatMap(({ accuracy }) => (accuracy === undefined ? [] : [accuracy]));
     return {
       name: contestant.name,
@@ -253,6 +260,7 @@ async function one(contestant: Contestant, options: MetaTestOptions, stepped: St
       finalLoss: statistics(trials.map(({ finalLoss }) => finalLoss)),
       ...(accuracies.length === 0 ? {} : { accuracy: statistics(accuracies) }),
       course,
+      ...(stepSizes === undefined ? {} : { stepSizes }),
       secondsPerTraining: seconds,
     };
   } finally {

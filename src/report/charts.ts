@@ -32,7 +32,7 @@ export const HEIGHT = 240;
 export const COLOURS = ['#7a7a7a', '#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#000000'];
 
 /** A logarithmic axis ends this many decades below the largest value: a schedule may fall to where nothing happens. */
-const DECADES = 6;
+export const DECADES = 6;
 
 function logScale(points: readonly Point[]): { type: 'log'; domainMin?: number } {
   const values = points.map((point) => point.y);

@@ -6,6 +6,7 @@ import type { RunResult } from '../outer/result';
 import { sigmaAdvice, type SigmaProbe } from '../outer/sigma-probe';
 import { sigmaLine, sigmaTable } from './sigma';
 import { thetaAfter, thetaBefore, type ReportedTheta, type RunReport } from './run-report';
+import { runStepSizes, STEP_SIZES_NOTE, stepSizeCharts } from './step-sizes';
 import { UPDATE_MAP_NOTE, updateMapChart, type UpdateMap } from './update-map';
 
 /** `0.7712 ± 0.0034 (n = 5)`. */
@@ -91,6 +92,16 @@ ${figures(await Promise.all(maps.map(updateMapChart)))}
 `;
 }
 
+/** How far it goes. */
+async function stepSection(result: RunResult): Promise<string> {
+  const charts = await stepSizeCharts(runStepSizes(result));
+  if (charts.length === 0) return '';
+  return `<h2>Step sizes</h2>
+<p>${escapeHtml(STEP_SIZES_NOTE)}</p>
+${figures(charts)}
+`;
+}
+
 /** The whole page. */
 export async function renderReport(report: RunReport): Promise<string> {
   const { result } = report;
@@ -113,7 +124,7 @@ export async function renderReport(report: RunReport): Promise<string> {
 ${table(rows, ['', 'before', 'after'])}
 ${sigmaSection(result.sigmaProbe)}<h2>Pictures</h2>
 ${figures(charts)}
-${await updateSection(report.updates)}<h2>The run</h2>
+${await updateSection(report.updates)}${await stepSection(result)}<h2>The run</h2>
 ${table(facts)}
 <h2>Run it again</h2>
 <pre>${escapeHtml(report.reproduce)}</pre>

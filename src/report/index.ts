@@ -15,10 +15,11 @@ export {
 export { renderComparison } from './comparison-page';
 export { beforeAfterRows, bestLine, change, formatMeasurement, renderReport } from './html';
 export { metaTestNotes, metaTestTable, trialLines, trialsCsv, type TrialLine } from './meta-test';
-export { metaTestCharts, metaTestPicture, renderMetaTest } from './meta-test-page';
+export { metaTestCharts, metaTestPicture, metaTestStepSizes, renderMetaTest } from './meta-test-page';
 export { escapeHtml, figures, formatNumber, page, table } from './page';
 export { thetaAfter, thetaBefore, type ReportedTheta, type RunReport } from './run-report';
 export { sigmaLine, sigmaTable } from './sigma';
+export { runStepSizes, stepSizesCsv } from './step-sizes';
 export {
   formatCoordinate,
   leastPoint,

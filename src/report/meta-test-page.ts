@@ -1,9 +1,11 @@
 /** Pictures and page of a meta-test. */
 import type { TopLevelSpec } from 'vega-lite';
+import type { MetaTestResult } from '../outer/meta-test';
 import type { MetaTestReport, TestedTask } from '../outer/run-directory';
 import { COLOURS, HEIGHT, renderSvg, SHARED, WIDTH, type Chart } from './charts';
 import { metaTestNotes, metaTestTable } from './meta-test';
 import { escapeHtml, figures, formatNumber, page, table } from './page';
+import { STEP_SIZES_NOTE, stepSizeCharts, stepSizesCsv, type StepSizeCourse } from './step-sizes';
 
 /** From this ratio of the largest to the smallest value on, an axis is logarithmic. */
 const LOG_RATIO = 4;
@@ -139,6 +141,28 @@ export async function metaTestCharts(tested: TestedTask): Promise<Chart[]> {
   );
 }
 
+/** Effective step sizes of all optimizers on a task, if they were measured. */
+const stepSizesOf = ({ test }: TestedTask, labels: (result: MetaTestResult) => readonly string[]): StepSizeCourse[] =>
+  test.results.flatMap((result) =>
+    result.stepSizes === undefined ? [] : [{ labels: labels(result), sizes: result.stepSizes }],
+  );
+
+async function stepSection(tested: TestedTask): Promise<string> {
+  const courses = stepSizesOf(tested, ({ name, learningRate }) => [
+    learningRate === undefined ? name : `${name} at ${formatNumber(learningRate)}`,
+  ]);
+  const charts = await stepSizeCharts(courses);
+  if (charts.length === 0) return '';
+  return `<p>${escapeHtml(STEP_SIZES_NOTE)} The seconds above include measuring it.</p>
+${figures(charts)}`;
+}
+
+/** `stepSizesCsv` of all tasks; undefined if none was measured. */
+export function metaTestStepSizes({ tasks }: Pick<MetaTestReport, 'tasks'>): string | undefined {
+  const courses = tasks.flatMap((tested) => stepSizesOf(tested, ({ name }) => [tested.task, name]));
+  return courses.length === 0 ? undefined : stepSizesCsv(['task', 'optimizer'], courses);
+}
+
 /** One file, nothing loaded from outside, readable without scripts. */
 export async function renderMetaTest(report: MetaTestReport, reproduce: string): Promise<string> {
   const parts = await Promise.all(
@@ -150,7 +174,8 @@ export async function renderMetaTest(report: MetaTestReport, reproduce: string):
 <p>${escapeHtml(JSON.stringify({ task, data, horizon }))}</p>
 ${table(rows, head)}
 <ul>${notes.map((note) => `<li>${escapeHtml(note)}</li>`).join('')}</ul>
-${figures(await metaTestCharts(tested))}`;
+${figures(await metaTestCharts(tested))}
+${await stepSection(tested)}`;
     }),
   );
   const facts: [string, string][] = [

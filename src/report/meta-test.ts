@@ -1,6 +1,7 @@
 /** A meta-test in words and numbers: tables, lines for other programs, what there is to say about it. */
 import type { MetaTestReport, TestedTask } from '../outer/run-directory';
 import type { MetaTestResult, Statistics } from '../outer/meta-test';
+import { csv } from './csv';
 import { formatNumber } from './page';
 
 /** `0.6012 ± 0.0012`. */
@@ -115,12 +116,7 @@ export function trialLines({ tasks }: Pick<MetaTestReport, 'tasks'>): TrialLine[
 
 const FIELDS = ['task', 'optimizer', 'learningRate', 'seed', 'meanLoss', 'finalLoss', 'accuracy'] as const;
 
-/** RFC 4180; an absent number is an empty field. */
+/** `trialLines` as CSV. */
 export function trialsCsv(report: Pick<MetaTestReport, 'tasks'>): string {
-  const field = (value: string | number | null): string => {
-    const text = value === null ? '' : String(value);
-    return /[",\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;
-  };
-  const rows = trialLines(report).map((line) => FIELDS.map((name) => field(line[name])).join(','));
-  return [FIELDS.join(','), ...rows, ''].join('\r\n');
+  return csv([FIELDS, ...trialLines(report).map((line) => FIELDS.map((name) => line[name]))]);
 }

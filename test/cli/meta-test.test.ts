@@ -55,6 +55,30 @@ test('relatives of the task, tuned base lines, a page and a table of all trainin
   );
 });
 
+test('--step-sizes draws how far steps go: those of SGD by the learning rate of the table, in every tensor', async () => {
+  const options = ['--tasks', 'own', '--baselines', 'sgd', '--step-sizes', ...FEW];
+  const { code, stdout } = await evaluate(...options);
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/^steps: .*page\.step-sizes\.csv$/m);
+  const rowsOf = (file: string): string[][] =>
+    readFileSync(at(file), 'utf8')
+      .trimEnd()
+      .split('\r\n')
+      .map((line) => line.split(','));
+  const tuned = rowsOf('page.csv').find(([, name]) => name === 'sgd')!;
+  const [head, ...rows] = rowsOf('page.step-sizes.csv');
+  expect(head).toEqual(['task', 'optimizer', 'tensor', 't', 'stepSize', 'low', 'high']);
+  const own = rows.filter(([, name]) => name === 'sgd');
+  expect([...new Set(own.map(([, , tensor]) => tensor))]).toEqual(['0.bias', '0.kernel', '1.bias', '1.kernel']);
+  expect([rows.length, own.length]).toEqual([2 * 4 * 6, 4 * 6]);
+  // float32 adds steps to numbers that are a thousand times as large.
+  for (const row of own) for (const size of row.slice(4)) expect(Number(size) / Number(tuned[2])).toBeCloseTo(1, 2);
+  const page = readFileSync(at('page.html'), 'utf8');
+  expect(page).toMatch(/Effective step size: sgd \(of the run\)<[\s\S]*Effective step size: sgd at /);
+  expect(page).toContain('--step-sizes');
+  expect(await here('evaluate', at('run'), '--step-sizes')).toMatchObject({ code: 2 });
+});
+
 test('--json prints a line a training; the tasks may come from a file, and a base line may have the name of the own one', async () => {
   writeFileSync(at('tasks.yaml'), '- {name: tiny, task: {hidden: []}, horizon: 4}\n');
   const options = ['--tasks', at('tasks.yaml'), '--baselines', 'sgd', '--json', ...FEW];

@@ -94,7 +94,23 @@ test("a run's report has it if its optimizer is learned", async () => {
   expect(lines).toHaveLength(1 + 2 * 3 * 17 * 17);
   expect(lines[1]).toMatch(/^per-parameter-mlp,0,-0\.02,-0\.02,/);
   const tuned = await trained('tuned', '{name: adam, learningRate: meta.log(0.01)}');
-  expect(readFileSync(join(tuned, 'report.html'), 'utf8')).not.toContain('What the optimizer does');
+  const tunedPage = readFileSync(join(tuned, 'report.html'), 'utf8');
+  expect(tunedPage).not.toContain('What the optimizer does');
+  // How far steps go is in both.
+  for (const html of [page, tunedPage]) {
+    expect(html).toMatch(/Effective step size: before<[\s\S]*Effective step size: after</);
+  }
+  const [head, first, ...rest] = readFileSync(join(tuned, 'step-sizes.csv'), 'utf8').trimEnd().split('\r\n');
+  expect(head).toBe('theta,tensor,t,stepSize,low,high');
+  expect(first).toMatch(/^before,[^,]+,1,\d/);
+  expect(rest.at(-1)).toMatch(/^after,[^,]+,11,\d/);
   expect(existsSync(join(tuned, 'updates.csv'))).toBe(false);
+  // An optimizer that is not there any more costs the picture, not the report.
+  const path = join(learned, 'config.json');
+  writeFileSync(path, readFileSync(path, 'utf8').replace('"per-parameter-mlp"', '"forgotten"'));
+  const again = await here('report', learned);
+  expect(again.code).toBe(0);
+  expect(again.stderr).toMatch(/^The report lacks the optimizer's update: .*forgotten/);
+  expect(readFileSync(join(learned, 'report.html'), 'utf8')).not.toContain('What the optimizer does');
   rmSync(folder, { recursive: true });
 }, 60_000);

@@ -2,7 +2,15 @@ import { existsSync } from 'node:fs';
 import { extname } from 'node:path';
 import { CancelledError, ConfigurationError, type ConfigValue } from '../../contracts';
 import { metaTestRun, readRunConfig, writeWhole, type MetaTestReport } from '../../outer/run-directory';
-import { metaTestNotes, metaTestPicture, metaTestTable, renderMetaTest, trialLines, trialsCsv } from '../../report';
+import {
+  metaTestNotes,
+  metaTestPicture,
+  metaTestStepSizes,
+  metaTestTable,
+  renderMetaTest,
+  trialLines,
+  trialsCsv,
+} from '../../report';
 import { dataProgress } from '../data-progress';
 import { EXIT } from '../exit-codes';
 import { commandLine, noticeLines } from '../measured';
@@ -29,11 +37,15 @@ export interface MetaTestOptions extends CommonOptions, LimitOptions {
   readonly rates?: string;
   readonly tuningSeeds?: string;
   readonly seeds?: string;
+  readonly stepSizes?: boolean;
   readonly seed?: string;
   readonly checkpoint?: string;
   readonly engine?: string;
   readonly output?: string;
 }
+
+/** Ends the name of the table of step sizes, which lies beside the page. */
+const STEP_SIZES = '.step-sizes.csv';
 
 /** Names, or the list of a file. @throws ConfigurationError */
 function tasksOf(text: string): string | readonly ConfigValue[] {
@@ -68,6 +80,7 @@ export async function metaTest(directory: string, options: MetaTestOptions, term
           rates,
           tuningSeeds,
           seeds,
+          ...(options.stepSizes === undefined ? {} : { stepSizes: options.stepSizes }),
           seed,
           checkpoint,
           engine: options.engine,
@@ -88,7 +101,15 @@ export async function metaTest(directory: string, options: MetaTestOptions, term
     );
     const { tasks: names, baselines, engine, plugin } = options;
     const numbers = { rates: options.rates, 'tuning-seeds': options.tuningSeeds, seeds: options.seeds };
-    const flags = { tasks: names, baselines, ...numbers, seed: options.seed, engine, plugin };
+    const flags = {
+      tasks: names,
+      baselines,
+      ...numbers,
+      'step-sizes': options.stepSizes,
+      seed: options.seed,
+      engine,
+      plugin,
+    };
     await conclude(report, output, commandLine('evaluate', directory, flags), options, terminal);
     return EXIT.ok;
   } catch (error) {
@@ -108,7 +129,9 @@ async function conclude(
   const beside = (ending: string): string => output.slice(0, -extname(output).length) + ending;
   const csv = beside('.csv');
   const svg = await metaTestPicture(report);
+  const steps = metaTestStepSizes(report);
   writeWhole(csv, trialsCsv(report));
+  if (steps !== undefined) writeWhole(beside(STEP_SIZES), steps);
   if (svg !== undefined) writeWhole(beside('.svg'), svg);
   writeWhole(output, await renderMetaTest(report, reproduce));
   if (options.json === true) {
@@ -124,5 +147,6 @@ async function conclude(
     out.write('\n');
   }
   out.write(`meta-test: ${shown(output)}\ntrainings: ${shown(csv)}\n`);
+  if (steps !== undefined) out.write(`steps:     ${shown(beside(STEP_SIZES))}\n`);
   if (svg !== undefined) out.write(`picture:   ${shown(beside('.svg'))}\n`);
 }

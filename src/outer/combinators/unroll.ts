@@ -22,6 +22,7 @@ import {
 } from '../../contracts';
 import { traceProblem } from '../../graph/trace';
 import { checkSchedule } from '../horizon';
+import { stepSizeMetrics } from '../step-sizes';
 
 /** What the outer loop minimises. */
 export interface Objective {
@@ -169,9 +170,18 @@ function labelled(task: Task, split: Split, values: Readonly<Record<string, tf.T
 type Build = Pick<UnrollOptions, 'task' | 'optimizer' | 'objective'> & {
   readonly name: string;
   readonly horizon: number;
+  /** Whether steps report what `StepSizeRecorder` listens to. */
+  readonly stepSizes?: boolean;
 };
 
-function build({ name, task, optimizer, objective, horizon }: Build): UnrolledProblem<TensorTree, UnrollState> {
+function build({
+  name,
+  task,
+  optimizer,
+  objective,
+  horizon,
+  stepSizes,
+}: Build): UnrolledProblem<TensorTree, UnrollState> {
   const final = objective.over === 'final';
   const sign = isMaximised(objective) ? -1 : 1;
   const { clip } = objective;
@@ -186,9 +196,10 @@ function build({ name, task, optimizer, objective, horizon }: Build): UnrolledPr
       gradient: gradients,
       aux,
     } = inner.valueAndGrad((params) => trainingLoss(task, params, batch, lossRandom, carried))(state.params);
+    const given = task.gradients?.(gradients, inner.random.foldIn(RANDOM.gradients)) ?? gradients;
     const updated = optimizer.optimizer(theta).update({
       params: state.params,
-      gradients: task.gradients?.(gradients, inner.random.foldIn(RANDOM.gradients)) ?? gradients,
+      gradients: given,
       state: state.optimizer,
       t: inner.t,
       loss,
@@ -211,6 +222,7 @@ function build({ name, task, optimizer, objective, horizon }: Build): UnrolledPr
         'batch loss': loss,
         ...labelled(task, objective.split, all),
         ...(clip !== undefined && { 'clipped steps': tf.cast(tf.greater(signed, clip), 'float32') }),
+        ...(stepSizes === true && stepSizeMetrics(state.params, given, updated.params)),
       },
     };
   };
@@ -243,7 +255,7 @@ function evaluationOf(options: Build, names: readonly string[], particles: numbe
     over: 'mean',
     ...(metric === objective.metric && { maximise: objective.maximise }),
   };
-  const problem = build({ ...options, name: `${options.name} (evaluation)`, objective: judged });
+  const problem = build({ ...options, name: `${options.name} (evaluation)`, objective: judged, stepSizes: true });
   const finish = task.dataset === undefined ? `final ${metric}` : `test ${metric}`;
   const evaluated: UnrolledProblem<TensorTree, UnrollState> = {
     ...problem,
@@ -262,13 +274,14 @@ function evaluationOf(options: Build, names: readonly string[], particles: numbe
   };
 }
 
-/**
- * The problem of tuning `optimizer`'s θ on `task`. One inner step: a train batch, the task's loss and its gradient, the
- * optimizer's update, then the objective after the update.
- * @throws ConfigurationError for a metric that the task lacks, a horizon that is no positive integer (or Infinity), or a
- * data set without a batch size.
- */
-export function unroll(options: UnrollOptions): UnrolledProblem {
+interface Checked {
+  readonly parts: Build;
+  /** Of the task's metrics. */
+  readonly names: readonly string[];
+}
+
+/** @throws ConfigurationError as `unroll` does */
+function checked(options: UnrollOptions): Checked {
   const { task, objective } = options;
   if (typeof options.horizon === 'object') checkSchedule(options.horizon);
   const horizon = longestHorizon(options.horizon);
@@ -285,7 +298,7 @@ export function unroll(options: UnrollOptions): UnrolledProblem {
   }
   const names = metricNames(task);
   checkMetric(task, objective.metric, names);
-  const built: Build = {
+  const parts: Build = {
     name: options.name ?? `${options.optimizer.name} on ${task.name}`,
     task,
     // Schedules take their timescales from this horizon, the longest of a schedule's, in the evaluation too.
@@ -293,12 +306,23 @@ export function unroll(options: UnrollOptions): UnrolledProblem {
     objective,
     horizon,
   };
+  return { parts, names };
+}
+
+/**
+ * The problem of tuning `optimizer`'s θ on `task`. One inner step: a train batch, the task's loss and its gradient, the
+ * optimizer's update, then the objective after the update.
+ * @throws ConfigurationError for a metric that the task lacks, a horizon that is no positive integer (or Infinity), or a
+ * data set without a batch size.
+ */
+export function unroll(options: UnrollOptions): UnrolledProblem {
+  const { parts, names } = checked(options);
   const problem: UnrolledProblem = {
-    ...(build(built) as unknown as UnrolledProblem),
+    ...(build(parts) as unknown as UnrolledProblem),
     ...(typeof options.horizon === 'object' && { horizonSchedule: options.horizon }),
   };
-  if (horizon === Infinity) return problem;
-  return { ...problem, evaluation: evaluationOf(built, names, options.evaluation?.particles ?? 5) };
+  if (parts.horizon === Infinity) return problem;
+  return { ...problem, evaluation: evaluationOf(parts, names, options.evaluation?.particles ?? 5) };
 }
 
 export interface MetaTestOptions {
@@ -308,6 +332,8 @@ export interface MetaTestOptions {
   readonly horizon: number;
   /** Rows that the loss of every step is measured on. */
   readonly split: Split;
+  /** Whether effective step sizes are measured too, which takes a little of every step's time. */
+  readonly stepSizes?: boolean;
 }
 
 /** A training whose course is measured, and what its numbers are called. */
@@ -324,18 +350,14 @@ export interface MetaTestProblem {
  * task's loss that counts.
  * @throws ConfigurationError as `unroll` does
  */
-export function metaTestProblem({ task, optimizer, horizon, split }: MetaTestOptions): MetaTestProblem {
+export function metaTestProblem(options: MetaTestOptions): MetaTestProblem {
+  const { task, optimizer, split, stepSizes } = options;
   const objective: Objective = { metric: 'loss', split, over: 'mean' };
-  const problem = unroll({
-    name: `${optimizer.name} on ${task.name} (meta-test)`,
-    task,
-    optimizer,
-    objective,
-    horizon,
-  });
-  const { evaluation: _, ...own } = problem;
+  const name = `${optimizer.name} on ${task.name} (meta-test)`;
+  const { parts, names } = checked({ ...options, name, objective });
+  const own = build({ ...parts, stepSizes }) as unknown as UnrolledProblem;
   const rows: Split = 'test';
-  const accuracy = metricNames(task).includes('accuracy') ? label(task, rows, 'accuracy') : undefined;
+  const accuracy = names.includes('accuracy') ? label(task, rows, 'accuracy') : undefined;
   return {
     problem: {
       ...own,

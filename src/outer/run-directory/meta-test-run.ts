@@ -38,6 +38,8 @@ export interface MetaTestRunOptions {
   readonly tuningSeeds?: number;
   /** Trainings that are judged; 10 by default. */
   readonly seeds?: number;
+  /** Whether effective step sizes are measured in them; seconds then include what that takes. */
+  readonly stepSizes?: boolean;
   /** Of all fresh starts; 0 by default. No number is shared with the training of any run. */
   readonly seed?: number;
   /** See `chosenTheta`. */
@@ -95,7 +97,7 @@ async function prepared(
   learned: string,
   theta: Float64Array,
   lines: readonly BaseLine[],
-  { resolver, watch }: MetaTestRunOptions,
+  { resolver, watch, stepSizes }: MetaTestRunOptions,
 ): Promise<Prepared> {
   const own = await prepareParts(config, resolver, watch);
   const { horizon } = own;
@@ -110,8 +112,9 @@ async function prepared(
     throw new ConfigurationError('horizon', `a finite number of inner steps of the task "${name}"`, 'an infinite one');
   }
   const split = own.objective.split;
+  const measured = { task: own.task, horizon, split, stepSizes };
   const contestants: Contestant[] = [
-    { name: learned, test: metaTestProblem({ task: own.task, optimizer: own.optimizer, horizon, split }), theta },
+    { name: learned, test: metaTestProblem({ ...measured, optimizer: own.optimizer }), theta },
   ];
   for (const line of lines) {
     const { optimizer } = await prepareParts(withBaseLine(config, line, resolver), resolver, watch);
@@ -122,7 +125,7 @@ async function prepared(
     }
     contestants.push({
       name: line.name,
-      test: metaTestProblem({ task: own.task, optimizer, horizon, split }),
+      test: metaTestProblem({ ...measured, optimizer }),
       range: rateRange(line),
     });
   }
