@@ -5,6 +5,7 @@ import {
   longestHorizon,
   OuterloopError,
   type ConfigObject,
+  type ConfigValue,
   type GradientEstimator,
   type HorizonSchedule,
   type LearnedOptimizer,
@@ -23,15 +24,19 @@ import {
 import type { EngineLimits } from './engines';
 import {
   checkCourse,
+  checkHeldOutNames,
   checkWith,
   describeTheta,
   executeRun,
+  heldOutProblem,
   memberName,
   noticesTo,
   objectiveSchema,
   planTasks,
   resolveConfig,
   unroll,
+  type HeldOutParts,
+  type HeldOutTask,
   type Normaliser,
   type Objective,
   type OpenedEngine,
@@ -59,6 +64,19 @@ import { adam } from '../meta-trainers';
 
 type Awaitable<T> = T | Promise<T>;
 
+/** A task that θ is judged on and never trained on. */
+export interface TuneHeldOut {
+  readonly name: string;
+  readonly task: Awaitable<Task>;
+  /** Inner steps; by default those of the run, the most of a schedule. */
+  readonly horizon?: number;
+}
+
+export type TuneEvaluation = RunSettings['evaluation'] & {
+  /** Judged beside the tasks that are trained on, whenever these are; not beside a `problem`. */
+  readonly tasks?: readonly TuneHeldOut[];
+};
+
 interface CommonOptions {
   readonly estimator: GradientEstimator;
   /** By default Adam at 0.01. */
@@ -73,7 +91,7 @@ interface CommonOptions {
   readonly limits?: EngineLimits;
   /** Decay of an exponential average of θ, which is then what is judged; absent: θ itself. */
   readonly thetaAverage?: number;
-  readonly evaluation?: RunSettings['evaluation'];
+  readonly evaluation?: TuneEvaluation;
   readonly checkpoint?: Partial<RunSettings['checkpoint']>;
   /** The run's folder: absent or empty, or with `resume` that of an earlier run of the same code. */
   readonly out?: string;
@@ -136,7 +154,7 @@ export interface TuneResult extends RunResult {
 
 const DEFAULT_CHECKPOINT = { seconds: 60, keep: 5 };
 
-interface BuiltProblem extends Pick<RunPlan, 'problem' | 'tasks'> {
+interface BuiltProblem extends Pick<RunPlan, 'problem' | 'tasks' | 'heldOut'> {
   readonly config: ConfigObject;
   /** Curves at one step, where there is an optimizer that has schedules. */
   scheduleAt(theta: Float64Array, t: number): Readonly<Record<string, number>>;
@@ -169,9 +187,38 @@ async function severalTasks({ tasks, normaliser }: TuneTasksOptions, parts: Part
   return { ...planned, config: { tasks: { members: recorded, normaliser: planned.tasks.normaliser } } };
 }
 
+/** @throws ConfigurationError for names that are not distinct, or a horizon that is none */
+async function buildHeldOut(
+  tasks: readonly TuneHeldOut[],
+  parts: Pick<HeldOutParts, 'optimizer' | 'objective' | 'horizon' | 'evaluation'>,
+): Promise<HeldOutTask[]> {
+  checkHeldOutNames(tasks.map(({ name }) => name));
+  const built: HeldOutTask[] = [];
+  for (const { name, task, horizon = parts.horizon } of tasks) {
+    const { evaluation } = heldOutProblem({ ...parts, name, task: await task, horizon });
+    built.push({ name, evaluation });
+  }
+  return built;
+}
+
+/** As config.json has them: names alone, since the tasks are code. */
+async function recordedHeldOut(tasks: readonly TuneHeldOut[]): Promise<ConfigValue> {
+  const all = tasks.map(async ({ name, task, horizon }) => ({
+    name,
+    task: { name: (await task).name },
+    ...(horizon === undefined ? {} : { horizon }),
+  }));
+  return Promise.all(all);
+}
+
 async function buildProblem(options: TuneOptions): Promise<BuiltProblem> {
+  const beside = options.evaluation?.tasks ?? [];
   if (options.problem !== undefined) {
     const problem = await options.problem;
+    if (beside.length > 0) {
+      const names = beside.map(({ name }) => name).join();
+      throw new ConfigurationError('evaluation.tasks', 'nothing beside "problem"', names);
+    }
     return {
       problem,
       config: { problem: { name: problem.name } },
@@ -185,9 +232,11 @@ async function buildProblem(options: TuneOptions): Promise<BuiltProblem> {
   const parts = { optimizer: given, objective, horizon, evaluation: { particles } };
   const built = options.tasks === undefined ? await oneTask(options, parts) : await severalTasks(options, parts);
   const { problem } = built;
+  const heldOut = await buildHeldOut(beside, { ...parts, horizon: longestHorizon(horizon) });
   const optimizer = given.forHorizon?.(longestHorizon(horizon)) ?? given;
   return {
     ...built,
+    ...(heldOut.length === 0 ? {} : { heldOut }),
     config: {
       ...built.config,
       optimizer: { name: given.name },
@@ -204,7 +253,8 @@ async function buildProblem(options: TuneOptions): Promise<BuiltProblem> {
 
 /** @throws ConfigurationError */
 function checkedSettings(options: TuneOptions): RunSettings {
-  const { seed = 0, iterations = 500, thetaAverage, evaluation = {}, checkpoint } = options;
+  const { seed = 0, iterations = 500, thetaAverage, checkpoint } = options;
+  const { tasks: _, ...evaluation } = options.evaluation ?? {};
   const positive = (key: string, value: number | undefined): void => {
     if (value !== undefined && !(Number.isSafeInteger(value) && value > 0)) {
       throw new ConfigurationError(key, 'a positive integer', String(value));
@@ -244,14 +294,17 @@ export async function tune(options: TuneOptions): Promise<TuneResult> {
   const plan: RunPlan = {
     problem: built.problem,
     tasks: built.tasks,
+    ...(built.heldOut === undefined ? {} : { heldOut: built.heldOut }),
     estimator: options.estimator,
     outerOptimizer,
     settings,
   };
   const { thetaAverage, ...recorded } = settings;
+  const beside = options.evaluation?.tasks ?? [];
   const config = {
     ...built.config,
     ...recorded,
+    ...(beside.length === 0 ? {} : { evaluation: { ...recorded.evaluation, tasks: await recordedHeldOut(beside) } }),
     ...(thetaAverage === undefined ? {} : { thetaAverage }),
     estimator: { ...options.estimator.settings, name: options.estimator.name },
     outerOptimizer: { ...outerOptimizer.settings, name: outerOptimizer.name },

@@ -105,6 +105,9 @@ export function progressListener(stream: ProgressStream): RunListener {
       case 'evaluation':
         stopBar();
         line(`${event.when}: ${event.measurement.metric} ${formatMeasurement(event.measurement)}`);
+        for (const [name, one] of Object.entries(event.measurement.heldOut ?? {})) {
+          line(`${event.when}, ${name}: ${one.metric} ${formatMeasurement(one)}`);
+        }
         return;
       case 'iteration':
         onIteration(event);

@@ -15,7 +15,7 @@ import { checkCourse, SELECTIONS, type Selection } from './best';
 import { checkNamed, checkWith } from './config-check';
 import { checkSchedule, horizonSchema, type Horizon } from './horizon';
 import { nearNames, type Resolver } from './resolver';
-import { resolveTasks, tasksSchema, type TasksConfig } from './tasks-config';
+import { resolveTasks, taskListSchema, tasksSchema, type TasksConfig } from './tasks-config';
 
 /** `{name, …options}`: a registered thing and its options, flat. */
 export interface NamedConfig extends ConfigObject {
@@ -55,6 +55,8 @@ export interface ResolvedConfig {
     readonly patience?: number;
     /** Which θ the run ends with; absent: `last`. `best` needs `every`. */
     readonly select?: Selection;
+    /** Tasks that θ is judged on and never trained on: see `metaTestTasks`. */
+    readonly tasks?: string | readonly ConfigValue[];
   };
   readonly checkpoint: { readonly seconds: number; readonly keep: number };
 }
@@ -85,6 +87,7 @@ const configSchema = z.strictObject({
       probe: z.boolean().optional(),
       patience: positiveInteger.optional(),
       select: z.enum(SELECTIONS).optional(),
+      tasks: z.union([z.string().min(1), taskListSchema]).optional(),
     })
     .prefault({}),
   checkpoint: z

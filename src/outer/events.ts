@@ -18,6 +18,14 @@ export interface Measurement {
   readonly stepSizes?: StepSizes;
   /** Of several tasks: the mean of each, by its name, without weight and normaliser. */
   readonly members?: Readonly<Record<string, number>>;
+  /** The same θ on the tasks of `evaluation.tasks`, by name. */
+  readonly heldOut?: Readonly<Record<string, HeldOutMeasurement>>;
+}
+
+/** On a task that θ is never trained on. */
+export interface HeldOutMeasurement extends Measurement {
+  /** Mean over starts and inner steps of what the run's objective minimises, unclipped; `curve` is that against the inner step. */
+  readonly metaLoss: number;
 }
 
 export interface IterationRecord {

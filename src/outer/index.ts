@@ -47,8 +47,9 @@ export {
   type GradientSamples,
   type SampleOptions,
 } from './gradient-samples';
+export { checkHeldOutNames, heldOutProblem, type HeldOutParts, type HeldOutTask } from './held-out';
 export { nearNames, type EngineProvider, type OpenedEngine, type ResolvedKind, type Resolver } from './resolver';
-export { runSummary, type MetricsLine, type RunResult, type RunSummary } from './result';
+export { runSummary, type HeldOutLine, type MetricsLine, type RunResult, type RunSummary } from './result';
 export {
   executeRun,
   type CompiledProblem,

@@ -1,12 +1,11 @@
 /** The tasks that an optimizer is tried on: the one of its own run, relatives of it, presets, and those of a file. */
-import { z } from 'zod';
 import { ConfigurationError, UnknownNameError, type ConfigObject, type ConfigValue } from '../contracts';
 import { presetConfig, resolveConfig, type ResolvedConfig } from './config';
 import { checkWith } from './config-check';
 import { isConfigObject, mergeConfig, normaliseNames } from './config-merge';
 import { horizonSteps } from './horizon';
 import { nearNames, type Resolver } from './resolver';
-import { memberName, type TasksConfig } from './tasks-config';
+import { memberName, taskListSchema, type TasksConfig } from './tasks-config';
 
 /** A task under a name, as a configuration with an optimizer that is to be replaced. */
 export interface NamedTask {
@@ -73,21 +72,12 @@ function withChanges(own: ResolvedConfig, changes: ConfigObject, resolver: Resol
   return resolveConfig(merged, [], resolver);
 }
 
-const fileSchema = z.array(
-  z.strictObject({
-    name: z.string().min(1),
-    task: z.union([z.string(), z.looseObject({})]).optional(),
-    data: z.union([z.string(), z.looseObject({ name: z.string() })]).optional(),
-    horizon: z.int().positive().optional(),
-  }),
-);
-
 /** The parts of a preset that say what is trained inside. @throws ConfigurationError for one of a whole problem */
-function presetTask(name: string, own: ResolvedConfig, resolver: Resolver): NamedTask {
+function presetTask(name: string, own: ResolvedConfig, resolver: Resolver, key: string): NamedTask {
   const preset = presetConfig(name, resolver);
   const { task, horizon } = preset;
   if (!isConfigObject(task) && typeof task !== 'string') {
-    throw new ConfigurationError('--tasks', 'presets that train a task by an optimizer', `"${name}"`);
+    throw new ConfigurationError(key, 'presets that train a task by an optimizer', `"${name}"`);
   }
   const { data: _, ...rest } = own;
   const changes: Record<string, ConfigValue> = { task };
@@ -110,29 +100,35 @@ function membersOf(alone: ResolvedConfig, { members = [] }: TasksConfig, resolve
   });
 }
 
+/** Where tasks are asked for. */
+interface Asked {
+  /** For errors. */
+  readonly key: string;
+  /** Whether `panel` has the run's own task, too. */
+  readonly ownInPanel: boolean;
+}
+
+const COMMAND_LINE: Asked = { key: '--tasks', ownInPanel: true };
+
 /**
- * Tasks by name: relatives of the run's own task (of each, if it has several), `panel` for all of those that it has, presets; or what the list of a file
- * says, as changes to the run's own configuration.
+ * Tasks by name: relatives of the run's own task (of each, if it has several), `panel` for all of those that it has, presets; several
+ * names have commas between. Or a list of names and of changes to the run's own configuration.
  * @throws ConfigurationError, UnknownNameError
  */
 export function metaTestTasks(
   tasks: string | readonly ConfigValue[],
   own: ResolvedConfig,
   resolver: Resolver,
+  { key, ownInPanel } = COMMAND_LINE,
 ): NamedTask[] {
   const { tasks: several, ...alone } = own;
   if (own.task === undefined && several === undefined) {
     throw new ConfigurationError(
-      '--tasks',
+      key,
       'a run that trains a task by an optimizer',
       `one of the problem "${String(own.problem?.name)}"`,
       'Its θ is no optimizer that another task could be trained with.',
     );
-  }
-  if (typeof tasks !== 'string') {
-    const list = checkWith(fileSchema, tasks, 'tasks') as readonly ({ readonly name: string } & ConfigObject)[];
-    if (list.length === 0) throw new ConfigurationError('--tasks', 'a list of at least one task', 'an empty one');
-    return list.map(({ name, ...changes }) => ({ name, config: withChanges(alone, changes, resolver) }));
   }
   const known = Object.keys(RELATIVES);
   const members = several === undefined ? [{ name: undefined, config: own }] : membersOf(alone, several, resolver);
@@ -140,25 +136,32 @@ export function metaTestTasks(
     members.flatMap(({ name: member, config }) => {
       const changes = RELATIVES[name](config);
       if (changes === undefined) return [];
-      const called = member === undefined ? name : name === 'own' ? member : `${name}, ${member}`;
-      return [{ name: called, config: withChanges(config, changes, resolver) }];
+      const title = member === undefined ? name : name === 'own' ? member : `${name}, ${member}`;
+      return [{ name: title, config: withChanges(config, changes, resolver) }];
     });
-  return tasks.split(',').flatMap((given) => {
-    const name = given.trim();
-    if (name === 'panel') return known.flatMap(relatives);
+  const called = (name: string): NamedTask[] => {
+    if (name === 'panel') return known.filter((one) => ownInPanel || one !== 'own').flatMap(relatives);
     if (known.includes(name)) {
       const found = relatives(name);
       if (found.length > 0) return found;
       throw new ConfigurationError(
-        '--tasks',
+        key,
         `relatives that the task "${String(own.task?.name)}" on "${String(own.data?.name)}" has`,
         `"${name}" (${RELATIVE_TASKS[name]})`,
       );
     }
     const presets = resolver.names('preset');
-    if (presets.includes(name)) return [presetTask(name, alone, resolver)];
+    if (presets.includes(name)) return [presetTask(name, alone, resolver, key)];
     const all = ['panel', ...known, ...presets];
     throw new UnknownNameError('task to be tested on', name, nearNames(name, all), all);
+  };
+  if (typeof tasks === 'string') return tasks.split(',').flatMap((name) => called(name.trim()));
+  const list = checkWith(taskListSchema, tasks, 'tasks');
+  if (list.length === 0) throw new ConfigurationError(key, 'a list of at least one task', 'an empty one');
+  return list.flatMap((entry) => {
+    if (typeof entry === 'string') return called(entry);
+    const { name, ...changes } = entry;
+    return [{ name, config: withChanges(alone, changes as ConfigObject, resolver) }];
   });
 }
 

@@ -19,7 +19,9 @@ import { unroll, type Objective } from './combinators/unroll';
 import { checkWindows, type NamedConfig, type ResolvedConfig } from './config';
 import { checkWith, display, fillDefaults, parseOptions } from './config-check';
 import { isConfigObject, normaliseNames } from './config-merge';
+import { heldOutConfigs, heldOutProblem, type HeldOutTask } from './held-out';
 import { horizonSteps } from './horizon';
+import type { NamedTask } from './meta-test-tasks';
 import type { Resolver } from './resolver';
 import type { RunPlan } from './run';
 import { seedOfStream } from './evaluate';
@@ -153,18 +155,43 @@ async function membersOf(
   return resolveMembers(tasks.members!, resolver);
 }
 
+/** The configuration with the members that a family has for it, if it has a family. */
+async function withMembers(config: ResolvedConfig, builder: Builder, resolver: Resolver): Promise<ResolvedConfig> {
+  const { tasks } = config;
+  if (tasks === undefined) return config;
+  const { normaliser } = tasks;
+  const members = await membersOf(tasks, config, builder, resolver);
+  return { ...config, tasks: { members, ...(normaliser === undefined ? {} : { normaliser }) } };
+}
+
+/** What the objective and the optimizer of a run are worth on tasks that it is not trained on. */
+async function buildHeldOut(
+  tasks: readonly NamedTask[],
+  builder: (config: ResolvedConfig) => Builder,
+  resolver: Resolver,
+): Promise<HeldOutTask[]> {
+  const built: HeldOutTask[] = [];
+  for (const { name, config } of tasks) {
+    const build = async (): Promise<UnrolledProblem> => {
+      const { particles } = config.evaluation;
+      return heldOutProblem({ name, ...(await buildParts(config, builder(config))), evaluation: { particles } });
+    };
+    const key = `${name}, held out: ${problemKey(config)}`;
+    const { evaluation } = await (resolver.cachedProblem?.(key, build) ?? build());
+    if (evaluation !== undefined) built.push({ name, evaluation });
+  }
+  return built;
+}
+
 interface BuiltTasks extends Pick<RunPlan, 'problem' | 'tasks'> {
-  /** With the members that were drawn. */
   readonly config: ResolvedConfig;
 }
 
 async function buildTasks(
   config: ResolvedConfig,
-  tasks: TasksConfig,
+  { members = [], normaliser }: TasksConfig,
   builder: (config: ResolvedConfig) => Builder,
-  resolver: Resolver,
 ): Promise<BuiltTasks> {
-  const members = await membersOf(tasks, config, builder(config), resolver);
   const parts = await optimizerParts(config, builder(config));
   const built: { name: string; weight: number; task: Task }[] = [];
   for (const [i, member] of members.entries()) {
@@ -181,7 +208,7 @@ async function buildTasks(
     ...parts,
     horizon: trainedOver(config, parts),
     members: built,
-    normaliser: tasks.normaliser,
+    normaliser,
     evaluation: { particles },
   });
   return { ...planned, config: { ...config, tasks: { members, normaliser: planned.tasks.normaliser } } };
@@ -250,9 +277,12 @@ export async function prepareRun(config: ResolvedConfig, resolver: Resolver, wat
   // The cheap ones first: a mistake in them is found before data are read.
   const estimator = await builder.create('estimator', config.estimator, 'estimator');
   const outerOptimizer = await builder.create('outerOptimizer', config.outerOptimizer, 'outerOptimizer');
+  const drawn = await withMembers(config, builder, resolver);
+  const tasksBeside = heldOutConfigs(drawn, resolver);
   const build = (): Promise<UnrolledProblem> => buildProblem(config, builder);
-  const several = config.tasks === undefined ? undefined : await buildTasks(config, config.tasks, builderOf, resolver);
+  const several = drawn.tasks === undefined ? undefined : await buildTasks(drawn, drawn.tasks, builderOf);
   const problem = several?.problem ?? (await (resolver.cachedProblem?.(problemKey(config), build) ?? build()));
+  const heldOut = await buildHeldOut(tasksBeside, builderOf, resolver);
   checkWindows(config.estimator, problem.horizonSchedule ?? problem.horizon);
   const particles = config.evaluation.particles ?? problem.evaluation?.particles;
   const filled: ResolvedConfig = {
@@ -266,6 +296,7 @@ export async function prepareRun(config: ResolvedConfig, resolver: Resolver, wat
     plan: {
       problem,
       ...(several === undefined ? {} : { tasks: several.tasks }),
+      ...(heldOut.length === 0 ? {} : { heldOut }),
       estimator,
       outerOptimizer,
       settings: { seed, iterations, thetaAverage, evaluation, checkpoint },

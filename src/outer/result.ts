@@ -23,7 +23,16 @@ export interface MetricsLine {
   readonly metrics?: Readonly<Record<string, number | null>>;
   readonly diagnostics?: Readonly<Record<string, number | null>>;
   /** Where `evaluation.every` asked for one. */
-  readonly evaluation?: { readonly mean: number | null; readonly standardError: number | null; readonly n: number };
+  readonly evaluation?: ShortMeasurement;
+  /** Of that evaluation, on the tasks of `evaluation.tasks`, by name. */
+  readonly heldOut?: Readonly<Record<string, HeldOutLine>>;
+}
+
+/** A measurement on a held-out task as it stands in files. */
+export interface HeldOutLine extends ShortMeasurement {
+  readonly metric: string;
+  /** See `HeldOutMeasurement`. */
+  readonly metaLoss: number | null;
 }
 
 /** θ is written to metrics.jsonl up to this many numbers. */
@@ -33,11 +42,19 @@ const finite = (value: number): number | null => (Number.isFinite(value) ? value
 const finiteRecord = (values: Readonly<Record<string, number>>): Record<string, number | null> =>
   Object.fromEntries(Object.entries(values).map(([name, value]) => [name, finite(value)]));
 /** A measurement as it stands in files. */
-export const shortOf = (m: Measurement): NonNullable<RunSummary['before']> => ({
+export const shortOf = (m: Measurement): ShortMeasurement => ({
   mean: finite(m.mean),
   standardError: finite(m.standardError),
   n: m.n,
 });
+const heldOutLines = (measured: Measurement | undefined): { heldOut?: Readonly<Record<string, HeldOutLine>> } => {
+  if (measured?.heldOut === undefined) return {};
+  const lines = Object.entries(measured.heldOut).map(([name, one]): [string, HeldOutLine] => [
+    name,
+    { metric: one.metric, ...shortOf(one), metaLoss: finite(one.metaLoss) },
+  ]);
+  return { heldOut: Object.fromEntries(lines) };
+};
 const filled = (values: Readonly<Record<string, number>>): boolean => Object.keys(values).length > 0;
 
 /** The line of one iteration, keys in a fixed order. */
@@ -57,6 +74,7 @@ export function metricsLine(record: IterationRecord): MetricsLine {
     ...(filled(estimate.metrics) ? { metrics: finiteRecord(estimate.metrics) } : {}),
     ...(filled(estimate.diagnostics) ? { diagnostics: finiteRecord(estimate.diagnostics) } : {}),
     ...(evaluation === undefined ? {} : { evaluation: shortOf(evaluation) }),
+    ...heldOutLines(evaluation),
   };
 }
 
@@ -99,10 +117,21 @@ export interface RunResult {
   readonly directory?: string;
 }
 
+interface ShortMeasurement {
+  readonly mean: number | null;
+  readonly standardError: number | null;
+  readonly n: number;
+}
+
+interface SummaryMeasurement extends ShortMeasurement {
+  /** On the tasks of `evaluation.tasks`, by name. */
+  readonly heldOut?: Readonly<Record<string, HeldOutLine>>;
+}
+
 /** summary.json (conventions.md, "Configuration and results"). */
 export interface RunSummary {
-  readonly before: { readonly mean: number | null; readonly standardError: number | null; readonly n: number } | null;
-  readonly after: { readonly mean: number | null; readonly standardError: number | null; readonly n: number } | null;
+  readonly before: SummaryMeasurement | null;
+  readonly after: SummaryMeasurement | null;
   /** Name of the reported metric; null when the problem states no evaluation. */
   readonly metric: string | null;
   readonly innerSteps: number;
@@ -114,10 +143,11 @@ export interface RunSummary {
   /** Which θ `after` is of. */
   readonly select: Selection;
   /** The best evaluation and the iterations done by then; null without `evaluation.every`. */
-  readonly best: (NonNullable<RunSummary['after']> & { readonly iteration: number }) | null;
+  readonly best: (ShortMeasurement & { readonly iteration: number }) | null;
 }
 
-const short = (m: Measurement | undefined): RunSummary['before'] => (m === undefined ? null : shortOf(m));
+const short = (m: Measurement | undefined): RunSummary['before'] =>
+  m === undefined ? null : { ...shortOf(m), ...heldOutLines(m) };
 
 export function runSummary(result: RunResult): RunSummary {
   return {

@@ -19,6 +19,7 @@ import { createEvaluator, type Evaluator } from './evaluate';
 import type { Measurement, RunEvent, RunListener } from './events';
 import { checkFirstStep } from './first-step';
 import { sharingDerivatives } from './gradient-samples';
+import { besideHeldOut, type HeldOutTask } from './held-out';
 import { averagedTheta, initialState, runOuterLoop, type CheckpointSink, type LoopState } from './loop';
 import type { OpenedEngine } from './resolver';
 import { metricsLine, type MetricsLine, type RunResult } from './result';
@@ -49,6 +50,8 @@ export interface RunPlan {
   readonly problem: UnrolledProblem;
   /** What is trained on in place of the problem, which then has the θ and the horizon of all of them. */
   readonly tasks?: PlannedTasks;
+  /** Judged beside the problem, never trained on. */
+  readonly heldOut?: readonly HeldOutTask[];
   readonly estimator: GradientEstimator;
   readonly outerOptimizer: OuterOptimizer;
   readonly settings: RunSettings;
@@ -128,7 +131,27 @@ export async function executeRun(options: RunOptions): Promise<RunResult> {
   }
 }
 
-async function compilePlan(
+async function compilePlan(plan: RunPlan, engine: UnrollEngine): Promise<CompiledPlan> {
+  const { heldOut = [], settings } = plan;
+  const compiled = await compileTrained(plan, engine);
+  if (compiled.evaluator === undefined || heldOut.length === 0) return compiled;
+  const { seed, evaluation } = settings;
+  try {
+    const options = { seed, particles: evaluation.particles };
+    const evaluator = await besideHeldOut(compiled.evaluator, heldOut, engine, options);
+    const dispose = async (): Promise<void> => {
+      await evaluator.dispose();
+      await compiled.dispose();
+    };
+    return { ...compiled, evaluator, dispose };
+  } catch (error) {
+    await compiled.dispose();
+    throw error;
+  }
+}
+
+/** What is trained on, and its own evaluation. */
+async function compileTrained(
   { problem, tasks, estimator, settings }: RunPlan,
   engine: UnrollEngine,
 ): Promise<CompiledPlan> {
@@ -164,15 +187,19 @@ async function compilePlan(
 }
 
 /** @throws ConfigurationError for settings that need evaluations of a problem that has none */
-function checkJudged({ problem, settings: { evaluation } }: RunPlan): void {
-  const key = evaluation.patience !== undefined ? 'patience' : evaluation.select === 'best' ? 'select' : undefined;
-  if (key === undefined || problem.evaluation !== undefined) return;
-  throw new ConfigurationError(
-    `evaluation.${key}`,
-    'nothing',
-    String(evaluation[key]),
-    `"${problem.name}" states no evaluation.`,
-  );
+function checkJudged({ problem, heldOut = [], settings: { evaluation } }: RunPlan): void {
+  if (problem.evaluation !== undefined) return;
+  const { patience, select } = evaluation;
+  const asked = {
+    patience,
+    select: select === 'best' ? select : undefined,
+    tasks: heldOut.length === 0 ? undefined : heldOut.map(({ name }) => name).join(),
+  };
+  for (const [key, value] of Object.entries(asked)) {
+    if (value === undefined) continue;
+    const hint = `"${problem.name}" states no evaluation.`;
+    throw new ConfigurationError(`evaluation.${key}`, 'nothing', String(value), hint);
+  }
 }
 
 /** Inner steps of the run that the probe of σ may take once more. */

@@ -27,6 +27,22 @@ export interface TasksConfig {
 
 const named = z.looseObject({ name: z.string().min(1) });
 
+/**
+ * Tasks beside the one of a configuration: names (see `metaTestTasks`), or what differs from it. Of a list in a file, of
+ * `evaluation.tasks`.
+ */
+export const taskListSchema = z.array(
+  z.union([
+    z.string().min(1),
+    z.strictObject({
+      name: z.string().min(1),
+      task: z.union([z.string(), z.looseObject({})]).optional(),
+      data: z.union([z.string(), z.looseObject({ name: z.string() })]).optional(),
+      horizon: z.int().positive().optional(),
+    }),
+  ]),
+);
+
 export const tasksSchema = z.strictObject({
   members: z
     .array(

@@ -2,7 +2,7 @@
 import { parse, View } from 'vega';
 import { compile, type TopLevelSpec } from 'vega-lite';
 import type { Measurement } from '../outer/events';
-import type { RunResult } from '../outer/result';
+import type { HeldOutLine, RunResult } from '../outer/result';
 import { thetaNames } from './run-report';
 
 /** One point of a chart with several lines. */
@@ -18,6 +18,8 @@ interface LineChart {
   readonly y: string;
   readonly points: readonly Point[];
   readonly logarithmic?: boolean;
+  /** Place of the first line's colour, where lines are to look as they do in another chart; 0 by default. */
+  readonly firstColour?: number;
 }
 
 export interface Chart {
@@ -41,6 +43,15 @@ function logScale(points: readonly Point[]): { type: 'log'; domainMin?: number }
   return { type: 'log', ...(least < most * 10 ** -DECADES ? { domainMin: most * 10 ** -DECADES } : {}) };
 }
 
+/** From this ratio of the largest to the smallest value on, meta-losses have a logarithmic axis. */
+const LOG_RATIO = 20;
+
+function spansDecades(points: readonly Point[]): boolean {
+  const values = points.map((point) => point.y);
+  const least = values.reduce((a, b) => Math.min(a, b), Infinity);
+  return least > 0 && values.some((value) => value > LOG_RATIO * least);
+}
+
 export const SHARED = {
   $schema: 'https://vega.github.io/schema/vega-lite/v5.json',
   background: '#ffffff',
@@ -50,6 +61,7 @@ export const SHARED = {
 
 function lineUnit(chart: LineChart) {
   const lines = [...new Set(chart.points.map((point) => point.line))];
+  const { firstColour = 0 } = chart;
   return {
     width: WIDTH,
     height: HEIGHT,
@@ -68,7 +80,7 @@ function lineUnit(chart: LineChart) {
         field: 'line',
         type: 'nominal',
         title: null,
-        scale: { domain: lines, range: lines.map((_, i) => COLOURS[i % COLOURS.length]) },
+        scale: { domain: lines, range: lines.map((_, i) => COLOURS[(firstColour + i) % COLOURS.length]) },
         legend: lines.length > 1 ? { orient: 'top', labelLimit: 0 } : null,
       },
     },
@@ -176,20 +188,57 @@ function trainingCharts(result: RunResult): LineChart[] {
   ];
 }
 
-/** Evaluations in the course of the run, the first and the last included. */
-function evaluationCharts({ before, after, select, best, history, iterations }: RunResult): LineChart[] {
-  const metric = (before ?? after)?.metric;
-  if (metric === undefined) return [];
-  const within = history.flatMap(({ iteration, evaluation }) =>
-    evaluation === undefined ? [] : [{ x: iteration + 1, y: evaluation.mean ?? NaN, line: metric }],
+/** Line of the tasks that the run trains on, where there are others beside them. */
+const TRAINED = 'trained on';
+
+/** One evaluation of a run: its own, and those on held-out tasks. */
+interface Evaluated {
+  /** Iterations done. */
+  readonly x: number;
+  readonly own: number | null;
+  readonly heldOut: Readonly<Record<string, HeldOutLine>>;
+}
+
+/** Evaluations in the course of the run, the first and the last included; none if there are no others. */
+function courseOf({ before, after, select, best, history, iterations }: RunResult): Evaluated[] {
+  const within = history.flatMap(({ iteration, evaluation, heldOut = {} }): Evaluated[] =>
+    evaluation === undefined ? [] : [{ x: iteration + 1, own: evaluation.mean, heldOut }],
   );
   if (within.length === 0) return [];
   // Of a run that ends with the best, what is judged at the end was measured before.
   const last = select === 'best' && best?.iteration !== iterations ? undefined : after;
-  const point = (x: number, measured: Measurement | undefined): Point[] =>
-    measured === undefined || within.at(-1)?.x === x ? [] : [{ x, y: measured.mean, line: metric }];
-  const points = [...point(0, before), ...within, ...point(iterations, last)];
-  return [{ title: 'Evaluations', x: 'outer iteration', y: metric, points }];
+  const point = (x: number, measured: Measurement | undefined): Evaluated[] =>
+    measured === undefined || within.at(-1)?.x === x
+      ? []
+      : [{ x, own: measured.mean, heldOut: measured.heldOut ?? {} }];
+  return [...point(0, before), ...within, ...point(iterations, last)];
+}
+
+/** The run's own metric with the held-out tasks that have the same; a chart for each other metric; their meta-losses. */
+function evaluationCharts(result: RunResult): LineChart[] {
+  const metric = (result.before ?? result.after)?.metric;
+  const course = courseOf(result);
+  if (metric === undefined || course.length === 0) return [];
+  const heldOut = course.flatMap(({ x, heldOut: lines }) =>
+    Object.entries(lines).map(([line, { metric: of, mean, metaLoss }]) => ({ x, line, of, mean, metaLoss })),
+  );
+  const own = course.map(({ x, own: mean }) => ({
+    x,
+    line: heldOut.length === 0 ? metric : TRAINED,
+    of: metric,
+    mean,
+  }));
+  const all = [...own, ...heldOut];
+  const charts = [...new Set(all.map(({ of }) => of))].map((name): LineChart => {
+    const points = all.filter(({ of }) => of === name).map(({ x, line, mean }) => ({ x, y: mean ?? NaN, line }));
+    const title = name === metric ? 'Evaluations' : 'Evaluations on held-out tasks';
+    return { title, x: 'outer iteration', y: name, points, firstColour: name === metric ? 0 : 1 };
+  });
+  const metaLosses = heldOut.map(({ x, line, metaLoss }) => ({ x, y: metaLoss ?? NaN, line }));
+  const title = 'Meta-loss on held-out tasks (mean per inner step)';
+  // An optimizer that is still bad may diverge on a task that it is not trained on.
+  const logarithmic = spansDecades(finite(metaLosses));
+  return [...charts, { title, x: 'outer iteration', y: 'meta-loss', points: metaLosses, logarithmic, firstColour: 1 }];
 }
 
 /** All pictures that the report's numbers allow; those without points are left out. */

@@ -35,6 +35,14 @@ export function beforeAfterRows(before: ReportedTheta, after: ReportedTheta): [s
       measurement?.members === undefined ? 'not measured' : formatNumber(measurement.members[name]);
     rows.push([`${name}: mean loss`, member(before), member(after)]);
   }
+  const heldOut = ({ measurement }: ReportedTheta): Measurement['heldOut'] => measurement?.heldOut;
+  for (const [name, one] of Object.entries({ ...heldOut(before), ...heldOut(after) })) {
+    const [start, end] = [before, after].map((theta) => heldOut(theta)?.[name]);
+    rows.push([`${name}: ${one.metric}`, formatMeasurement(start), formatMeasurement(end)]);
+    const metaLoss = (measured: typeof start): string =>
+      measured === undefined ? 'not measured' : formatNumber(measured.metaLoss);
+    rows.push([`${name}: meta-loss`, metaLoss(start), metaLoss(end)]);
+  }
   return rows;
 }
 

@@ -155,7 +155,9 @@ describe('mistakes are one line, before any work', () => {
     }
     expect(messages[0]).toContain('--tasks: expected a list of at least one task, got an empty one.');
     expect(messages[1]).toContain('unknown key "tasks.0.horizn". Did you mean "tasks.0.horizon"?');
-    expect(messages[2]).toContain('expected a list of {name, task?, data?, horizon?}, got something else.');
+    expect(messages[2]).toContain(
+      'expected a list of names and of {name, task?, data?, horizon?}, got something else.',
+    );
     expect(messages[3]).toContain('task.hiddn');
   });
 });

@@ -53,7 +53,7 @@ function tasksOf(text: string): string | readonly ConfigValue[] {
   if (!existsSync(text)) throw new ConfigurationError('--tasks', 'names of tasks, or a file with a list', `"${text}"`);
   const value = readYaml(text);
   if (Array.isArray(value)) return value as readonly ConfigValue[];
-  throw new ConfigurationError(text, 'a list of {name, task?, data?, horizon?}', 'something else');
+  throw new ConfigurationError(text, 'a list of names and of {name, task?, data?, horizon?}', 'something else');
 }
 
 /** The optimizer of a run against tuned ones, on tasks that it may never have seen. */

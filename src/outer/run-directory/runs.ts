@@ -135,7 +135,8 @@ export async function evaluateRun(path: string, options: EvaluateOptions): Promi
   if (chosen === undefined) throw new RunDirectoryError(`${path} has no checkpoint yet, so there is no θ to judge.`);
   const opened = await resolver.openEngine(options.engine ?? config.engine, options.limits);
   try {
-    const { plan } = await prepareRun(config, resolver);
+    const { tasks: _, ...evaluation } = config.evaluation;
+    const { plan } = await prepareRun({ ...config, evaluation }, resolver);
     const { theta } = chosen;
     const { evaluator, dispose } = await evaluatorOf(plan, opened.engine, theta.length, options);
     try {
