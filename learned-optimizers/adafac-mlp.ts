@@ -1,6 +1,13 @@
 import * as tf from '@tensorflow/tfjs';
 import { z } from 'zod';
-import { treeFlatten, treeMap2, type LearnedOptimizer, type Registrar, type TensorTree } from '../src/contracts';
+import {
+  treeFlatten,
+  treeMap2,
+  withConfig,
+  type LearnedOptimizer,
+  type Registrar,
+  type TensorTree,
+} from '../src/contracts';
 import { architectureOptions, checkArchitecture } from './architecture-options';
 import {
   column,
@@ -194,10 +201,11 @@ function inverseRoot(x: tf.Tensor): tf.Tensor {
  * @throws ConfigurationError for an option out of range
  */
 export function adafacMlp(given: AdafacMlpOptions = {}): LearnedOptimizer {
-  const { hidden, momentumDecays, rmsDecay, adafactorDecays, ...scales } = checkArchitecture(options, given);
+  const config = checkArchitecture(options, given);
+  const { hidden, momentumDecays, rmsDecay, adafactorDecays, ...scales } = config;
   const count = momentumDecays.length;
   const inputs = 4 + 8 * count + TIME_SCALES.length;
-  return {
+  return withConfig('adafac-mlp', config, {
     name: 'adafac-mlp',
     initTheta: (random) => ({
       adafactorDecays: tf.zeros([count]),
@@ -292,7 +300,7 @@ export function adafacMlp(given: AdafacMlpOptions = {}): LearnedOptimizer {
         },
       };
     },
-  };
+  });
 }
 
 /**

@@ -49,7 +49,7 @@ function adamNamed(name: string, options: AdamOptions): LearnedOptimizer {
   checkHyperParameter('beta2', beta2, { min: 0, below: 1 });
   checkHyperParameter('epsilon', epsilon, { min: 0 });
   checkHyperParameter('weightDecay', weightDecay, { min: 0 });
-  return handDesigned(name, { learningRate, beta1, beta2, epsilon, weightDecay }, (at) => ({
+  return handDesigned(name, { learningRate, beta1, beta2, epsilon, weightDecay }, {}, (at) => ({
     init: (params) => ({
       first: treeMap(params, (p) => tf.zerosLike(p)),
       second: treeMap(params, (p) => tf.zerosLike(p)),

@@ -5,6 +5,7 @@ import {
   hyperValues,
   isSchedule,
   MetaParameter,
+  withConfig,
   type HyperParameter,
   type LearnedOptimizer,
   type Optimizer,
@@ -69,18 +70,21 @@ export function describeHyper(hyper: Hyper<string>, theta: TensorTree, horizon: 
 
 /**
  * A hand-designed optimizer as a LearnedOptimizer: θ holds the wrapped hyperparameters (an empty tree if there is none).
- * `make` gets the hyperparameters in natural units as a function of t.
+ * `make` gets the hyperparameters in natural units as a function of t. `flags` are its other options, for its `config`: the
+ * names of all are those of its registration.
  */
 export function handDesigned<K extends string>(
   name: string,
   hyper: Hyper<K>,
+  flags: Readonly<Record<string, boolean>>,
   make: (at: (t: tf.Scalar) => Record<K, tf.Tensor>) => Optimizer,
 ): LearnedOptimizer {
-  return {
+  const options = { ...hyper, ...flags };
+  return withConfig(name, options, {
     name,
     initTheta: () => hyperTheta(hyper),
     optimizer: (theta) => make((t) => hyperValues(hyper, theta, t)),
     describeTheta: (theta, horizon) => describeHyper(overHorizon(hyper, horizon), theta, horizon),
-    forHorizon: (horizon) => handDesigned(name, overHorizon(hyper, horizon), make),
-  };
+    forHorizon: (horizon) => handDesigned(name, overHorizon(hyper, horizon), flags, make),
+  });
 }

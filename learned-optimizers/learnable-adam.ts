@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { meta, type LearnedOptimizer, type Registrar } from '../src/contracts';
+import { meta, withConfig, type LearnedOptimizer, type Registrar } from '../src/contracts';
 import { adam } from './adam';
 
 export interface LearnableAdamOptions {
@@ -20,7 +20,8 @@ export interface LearnableAdamOptions {
  */
 export function learnableAdam(options: LearnableAdamOptions = {}): LearnedOptimizer {
   const { learningRate = 0.001, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8 } = options;
-  return {
+  const initial = { learningRate, beta1, beta2, epsilon };
+  return withConfig('learnable-adam', initial, {
     ...adam({
       learningRate: meta.log(learningRate),
       beta1: meta.logit(beta1),
@@ -30,7 +31,7 @@ export function learnableAdam(options: LearnableAdamOptions = {}): LearnedOptimi
     name: 'learnable-adam',
     // It has no schedules, and keeps its name.
     forHorizon: undefined,
-  };
+  });
 }
 
 export function registerLearnableAdam({ optimizer }: Registrar): void {

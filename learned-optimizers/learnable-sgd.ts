@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { meta, type LearnedOptimizer, type Registrar } from '../src/contracts';
+import { meta, withConfig, type LearnedOptimizer, type Registrar } from '../src/contracts';
 import { sgd } from './sgd';
 
 export interface LearnableSgdOptions {
@@ -12,8 +12,13 @@ export interface LearnableSgdOptions {
  * Metz et al. 2022, "Practical tradeoffs between memory, compute, and performance in learned optimizers").
  */
 export function learnableSgd({ learningRate = 0.01 }: LearnableSgdOptions = {}): LearnedOptimizer {
-  // It has no schedules, and keeps its name.
-  return { ...sgd({ learningRate: meta.log(learningRate) }), name: 'learnable-sgd', forHorizon: undefined };
+  const initial = { learningRate };
+  return withConfig('learnable-sgd', initial, {
+    ...sgd({ learningRate: meta.log(learningRate) }),
+    name: 'learnable-sgd',
+    // It has no schedules, and keeps its name.
+    forHorizon: undefined,
+  });
 }
 
 export function registerLearnableSgd({ optimizer }: Registrar): void {

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { meta, type LearnedOptimizer, type Registrar } from '../src/contracts';
+import { meta, withConfig, type LearnedOptimizer, type Registrar } from '../src/contracts';
 import { sgd } from './sgd';
 
 export interface LearnableSgdmOptions {
@@ -16,12 +16,13 @@ export interface LearnableSgdmOptions {
  * differ by a constant.
  */
 export function learnableSgdm({ learningRate = 0.01, momentum = 0.9 }: LearnableSgdmOptions = {}): LearnedOptimizer {
-  return {
+  const initial = { learningRate, momentum };
+  return withConfig('learnable-sgdm', initial, {
     ...sgd({ learningRate: meta.log(learningRate), momentum: meta.logit(momentum) }),
     name: 'learnable-sgdm',
     // It has no schedules, and keeps its name.
     forHorizon: undefined,
-  };
+  });
 }
 
 export function registerLearnableSgdm({ optimizer }: Registrar): void {

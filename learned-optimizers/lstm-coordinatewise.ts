@@ -1,6 +1,13 @@
 import * as tf from '@tensorflow/tfjs';
 import { z } from 'zod';
-import { treeFlatten, treeUnflatten, type LearnedOptimizer, type Registrar, type TensorTree } from '../src/contracts';
+import {
+  treeFlatten,
+  treeUnflatten,
+  withConfig,
+  type LearnedOptimizer,
+  type Registrar,
+  type TensorTree,
+} from '../src/contracts';
 import { architectureOptions, checkArchitecture } from './architecture-options';
 import { column, dense, denseTheta, lstm, lstmTheta, type Dense, type LstmState } from './features';
 
@@ -46,8 +53,9 @@ function preprocessed(gradient: tf.Tensor, p: number): tf.Tensor {
  * @throws ConfigurationError for an option out of range
  */
 export function lstmCoordinatewise(given: LstmCoordinatewiseOptions = {}): LearnedOptimizer {
-  const { units, preprocess, stepMultiplier, outputScale } = checkArchitecture(options, given);
-  return {
+  const config = checkArchitecture(options, given);
+  const { units, preprocess, stepMultiplier, outputScale } = config;
+  return withConfig('lstm-coordinatewise', config, {
     name: 'lstm-coordinatewise',
     initTheta: (random) => ({
       cells: units.map((size, i) => lstmTheta(i === 0 ? 2 : units[i - 1], size, random)),
@@ -80,7 +88,7 @@ export function lstmCoordinatewise(given: LstmCoordinatewiseOptions = {}): Learn
         },
       };
     },
-  };
+  });
 }
 
 export function registerLstmCoordinatewise({ optimizer }: Registrar): void {

@@ -1,6 +1,13 @@
 import * as tf from '@tensorflow/tfjs';
 import { z } from 'zod';
-import { treeFlatten, treeMap, type LearnedOptimizer, type Registrar, type TensorTree } from '../src/contracts';
+import {
+  treeFlatten,
+  treeMap,
+  withConfig,
+  type LearnedOptimizer,
+  type Registrar,
+  type TensorTree,
+} from '../src/contracts';
 import { architectureOptions, checkArchitecture } from './architecture-options';
 import {
   columns,
@@ -91,9 +98,10 @@ function featuresOf(p: tf.Tensor, g: tf.Tensor, first: tf.Tensor, second: tf.Ten
  * @throws ConfigurationError for an option out of range
  */
 export function nnAdam(given: NnAdamOptions = {}): LearnedOptimizer {
-  const { units, learningRate, beta1, beta2, epsilon, outputScale } = checkArchitecture(options, given);
+  const config = checkArchitecture(options, given);
+  const { units, learningRate, beta1, beta2, epsilon, outputScale } = config;
   const initial = [learningRate, 1 - beta1, 1 - beta2, epsilon].map((x) => 0.1 * Math.log(x));
-  return {
+  return withConfig('nn-adam', config, {
     name: 'nn-adam',
     initTheta: (random): Theta => ({
       controls: tf.tensor1d(initial),
@@ -142,7 +150,7 @@ export function nnAdam(given: NnAdamOptions = {}): LearnedOptimizer {
         },
       };
     },
-  };
+  });
 }
 
 /** Each of the four numbers within its own bounds. */

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { z } from 'zod';
-import type { LearnedOptimizer, Registrar, TensorTree } from '../src/contracts';
+import { withConfig, type LearnedOptimizer, type Registrar, type TensorTree } from '../src/contracts';
 import { architectureOptions, checkArchitecture } from './architecture-options';
 import {
   columnOf,
@@ -54,12 +54,10 @@ interface Theta extends Record<string, TensorTree> {
  * @throws ConfigurationError for an option out of range
  */
 export function perParameterMlp(given: PerParameterMlpOptions = {}): LearnedOptimizer {
-  const { hidden, decays, timeScales, stepMultiplier, magnitudeMultiplier, outputScale } = checkArchitecture(
-    options,
-    given,
-  );
+  const config = checkArchitecture(options, given);
+  const { hidden, decays, timeScales, stepMultiplier, magnitudeMultiplier, outputScale } = config;
   const inputs = 2 + decays.length + timeScales.length;
-  return {
+  return withConfig('per-parameter-mlp', config, {
     name: 'per-parameter-mlp',
     initTheta: (random) => ({ layers: denseTheta([inputs, ...hidden, 2], random, outputScale) }),
     optimizer: (theta) => {
@@ -94,7 +92,7 @@ export function perParameterMlp(given: PerParameterMlpOptions = {}): LearnedOpti
         },
       };
     },
-  };
+  });
 }
 
 export function registerPerParameterMlp({ optimizer }: Registrar): void {

@@ -24,6 +24,8 @@ export interface TensorUpdate<K extends string> {
 }
 
 export interface PerTensor<K extends string> {
+  /** See `handDesigned`. */
+  readonly flags?: Readonly<Record<string, boolean>>;
   init(param: tf.Tensor, hyper: Readonly<Record<K, tf.Tensor>>): Slots;
   /** `step` is what is subtracted from the parameter. */
   update(args: TensorUpdate<K>): { readonly step: tf.Tensor; readonly slots: Slots };
@@ -43,7 +45,7 @@ export function perTensor<K extends string>(
   hyper: Readonly<Record<K, HyperParameter>>,
   rule: PerTensor<K>,
 ): LearnedOptimizer {
-  return handDesigned(name, hyper, (at) => ({
+  return handDesigned(name, hyper, rule.flags ?? {}, (at) => ({
     init: (params) => {
       const start = at(tf.scalar(0, 'int32'));
       return treeUnflatten(

@@ -36,6 +36,7 @@ export function rmsProp(options: RmsPropOptions = {}): LearnedOptimizer {
   const hyper = hyperWithDefaults(HYPER, given);
   const hasVelocity = hyper.momentum !== 0;
   return perTensor('rmsprop', hyper, {
+    flags: { centered },
     init: (param) => ({
       second: tf.zerosLike(param),
       ...(centered && { mean: tf.zerosLike(param) }),

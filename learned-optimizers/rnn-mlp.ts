@@ -4,6 +4,7 @@ import {
   treeFlatten,
   treeMap,
   treeUnflatten,
+  withConfig,
   type LearnedOptimizer,
   type Registrar,
   type TensorTree,
@@ -151,9 +152,10 @@ function ownFeatures(
  * @throws ConfigurationError for an option out of range
  */
 export function rnnMlp(given: RnnMlpOptions = {}): LearnedOptimizer {
-  const { hidden, units, fromNetwork, fromAll, toNetwork, decays, ...scales } = checkArchitecture(options, given);
+  const config = checkArchitecture(options, given);
+  const { hidden, units, fromNetwork, fromAll, toNetwork, decays, ...scales } = config;
   const inputs = 3 + 4 * decays.length + TIME_SCALES.length + 3 + toNetwork;
-  return {
+  return withConfig('rnn-mlp', config, {
     name: 'rnn-mlp',
     initTheta: (random): Theta => {
       const vector = (size: number): tf.Tensor => random.normal([size], { std: 1 / Math.sqrt(size) });
@@ -249,7 +251,7 @@ export function rnnMlp(given: RnnMlpOptions = {}): LearnedOptimizer {
         },
       };
     },
-  };
+  });
 }
 
 export function registerRnnMlp({ optimizer }: Registrar): void {

@@ -5,6 +5,7 @@ import {
   checkHyperNumber,
   ConfigurationError,
   hyperNumber,
+  withConfig,
   type HyperNumber,
   type Registrar,
   type Schedule,
@@ -28,10 +29,11 @@ function timed(
   at: (parameters: Natural, progress: tf.Tensor) => tf.Tensor,
 ): Schedule {
   if (timescale !== undefined) checkHyperNumber('timescale', timescale, { above: 0 });
-  return {
+  const all = timescale === undefined ? parameters : { ...parameters, timescale };
+  return withConfig<Schedule>(name, all, {
     kind: 'schedule',
     name,
-    parameters: timescale === undefined ? parameters : { ...parameters, timescale },
+    parameters: all,
     at: (natural, t) => {
       if (timescale === undefined) {
         throw new ConfigurationError(
@@ -46,13 +48,19 @@ function timed(
     ...(timescale === undefined && {
       forHorizon: (horizon: number) => timed(name, parameters, Number.isFinite(horizon) ? horizon : undefined, at),
     }),
-  };
+  });
 }
 
 /** The same value at every step. */
-export function constant(options: { readonly value: HyperNumber }): Schedule {
-  checkHyperNumber('value', options.value, {});
-  return { kind: 'schedule', name: 'constant', parameters: { value: options.value }, at: ({ value }) => value };
+export function constant({ value }: { readonly value: HyperNumber }): Schedule {
+  checkHyperNumber('value', value, {});
+  const parameters = { value };
+  return withConfig<Schedule>('constant', parameters, {
+    kind: 'schedule',
+    name: 'constant',
+    parameters,
+    at: ({ value: natural }) => natural,
+  });
 }
 
 export interface InverseTimeOptions {
@@ -110,7 +118,7 @@ export function cosine({ initial, final = 0, warmup = 0, timescale }: CosineOpti
   checkHyperNumber('initial', initial, { min: 0 });
   checkHyperNumber('final', final, { min: 0 });
   checkHyperNumber('warmup', warmup, { min: 0, below: 1 });
-  return timed('cosine', { initial, final }, timescale, (natural, x) => {
+  return timed('cosine', { initial, final, warmup }, timescale, (natural, x) => {
     const phase = tf.minimum(tf.maximum(tf.mul(tf.sub(x, warmup), 1 / (1 - warmup)), 0), 1);
     const share = tf.mul(tf.add(tf.cos(tf.mul(phase, Math.PI)), 1), 0.5);
     const value = tf.add(natural.final, tf.mul(tf.sub(natural.initial, natural.final), share));

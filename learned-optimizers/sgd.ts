@@ -29,7 +29,7 @@ export function sgd({ learningRate = 0.01, momentum = 0, nesterov = false }: Sgd
   checkHyperParameter('learningRate', learningRate, { min: 0 });
   checkHyperParameter('momentum', momentum, { min: 0, below: 1 });
   if (momentum === 0) {
-    return handDesigned('sgd', { learningRate }, (at) => ({
+    return handDesigned('sgd', { learningRate }, {}, (at) => ({
       init: () => ({}),
       update: ({ params, gradients, state, t }) => {
         const { learningRate: alpha } = at(t);
@@ -37,7 +37,7 @@ export function sgd({ learningRate = 0.01, momentum = 0, nesterov = false }: Sgd
       },
     }));
   }
-  return handDesigned('sgd', { learningRate, momentum }, (at) => ({
+  return handDesigned('sgd', { learningRate, momentum }, { nesterov }, (at) => ({
     init: (params) => ({ velocity: treeMap(params, (p) => tf.zerosLike(p)) }),
     update: ({ params, gradients, state, t }) => {
       const { learningRate: alpha, momentum: mu } = at(t);

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import {
   hyperTheta,
   hyperValues,
+  withConfig,
   type ConfigValue,
   type FactoryContext,
   type HyperParameter,
@@ -35,18 +36,21 @@ export interface Wrapper<K extends string, I extends string> {
   /** θ of each stands under its name, beside the wrapped hyperparameters. */
   readonly inner: Readonly<Record<I, LearnedOptimizer>>;
   readonly make: (at: (t: Scalar) => Record<K, Tensor>, inner: Readonly<Record<I, UpdateRule>>) => UpdateRule;
+  /** Its other options, for its `config`; names of all, those of hyperparameters and inner ones too, are those of its registration. */
+  readonly flags?: Readonly<Record<string, number>>;
   /** Inner steps for each update of the inner optimizers, 1 by default: their t and their horizon count updates. */
   readonly stepsAnUpdate?: number;
 }
 
 /** An optimizer around others. */
 export function wrap<K extends string, I extends string>(wrapper: Wrapper<K, I>): LearnedOptimizer {
-  const { name, hyper, inner, make, stepsAnUpdate = 1 } = wrapper;
+  const { name, hyper, inner, make, flags, stepsAnUpdate = 1 } = wrapper;
   const keys = keysOf(inner);
   const each = <T>(of: (optimizer: LearnedOptimizer, key: I, i: number) => T): Record<I, T> =>
     Object.fromEntries(keys.map((key, i) => [key, of(inner[key], key, i)])) as Record<I, T>;
   const updates = (horizon: number): number => Math.ceil(horizon / stepsAnUpdate);
-  return {
+  const options = { ...hyper, ...flags, ...each(({ config }) => config) };
+  return withConfig(name, options, {
     name: `${name}(${keys.map((key) => inner[key].name).join(', ')})`,
     initTheta: (random: KeyedRandom) => ({
       ...(hyperTheta(hyper) as Branches),
@@ -84,7 +88,7 @@ export function wrap<K extends string, I extends string>(wrapper: Wrapper<K, I>)
         hyper: overHorizon(hyper, horizon),
         inner: each((optimizer) => optimizer.forHorizon?.(updates(horizon)) ?? optimizer),
       }),
-  };
+  });
 }
 
 /** An optimizer in the options of another: its name, or `{name, …options}`. */

@@ -112,6 +112,7 @@ export function accumulateGradients({ optimizer, batches = 4 }: AccumulateGradie
     name: 'accumulate-gradients',
     hyper: {},
     inner: { optimizer },
+    flags: { batches },
     stepsAnUpdate: batches,
     make: (_, inner) => ({
       init: (params): State => ({

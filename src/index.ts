@@ -12,7 +12,6 @@ export {
   type IterationRecord,
   type Measurement,
   type MetricsLine,
-  type NamedConfig,
   type Normaliser,
   type Objective,
   type Override,

@@ -4,11 +4,13 @@ import {
   ConfigurationError,
   longestHorizon,
   OuterloopError,
+  UserError,
   type ConfigObject,
   type ConfigValue,
   type GradientEstimator,
   type HorizonSchedule,
   type LearnedOptimizer,
+  type NamedConfig,
   type OuterOptimizer,
   type Plugin,
   type Task,
@@ -16,9 +18,11 @@ import {
 } from './contracts';
 import {
   buildOptimizer,
+  encodeWeights,
   registerTrainable,
   TrainableOptimizer,
   trainableFromBytes,
+  type OptimizerWeights,
   type TrainableOptions,
 } from './deploy';
 import type { EngineLimits } from './engines';
@@ -30,10 +34,13 @@ import {
   executeRun,
   heldOutProblem,
   memberName,
+  notNamed,
   noticesTo,
   objectiveSchema,
   planTasks,
   resolveConfig,
+  runSummary,
+  trainingRecord,
   unroll,
   type HeldOutParts,
   type HeldOutTask,
@@ -150,12 +157,25 @@ export interface TuneResult extends RunResult {
   };
   /** Writes the report, a page on its own, to a file. */
   report(path: string): Promise<void>;
+  /**
+   * The optimizer with the θ that was found, for `model.compile`, `minimize` and `applyGradients` of TensorFlow.js; each call
+   * gives one with a state of its own.
+   * @throws UserError where `tune` was given a problem
+   */
+  optimizer(options?: TrainableOptions): TrainableOptimizer;
+  /**
+   * Writes it to a file as `outerloop export` does, for `loadOptimizer`.
+   * @throws WeightsError for an optimizer that has no `config`; UserError where `tune` was given a problem; StorageError
+   */
+  save(path: string): Promise<void>;
 }
 
 const DEFAULT_CHECKPOINT = { seconds: 60, keep: 5 };
 
 interface BuiltProblem extends Pick<RunPlan, 'problem' | 'tasks' | 'heldOut'> {
   readonly config: ConfigObject;
+  /** Over the horizon; absent where a whole problem was given. */
+  readonly optimizer?: LearnedOptimizer;
   /** Curves at one step, where there is an optimizer that has schedules. */
   scheduleAt(theta: Float64Array, t: number): Readonly<Record<string, number>>;
 }
@@ -167,7 +187,7 @@ function lastValues(problem: UnrolledProblem, theta: Float64Array): Record<strin
 }
 
 type Parts = Omit<UnrollOptions, 'task'>;
-type BuiltParts = Omit<BuiltProblem, 'scheduleAt'>;
+type BuiltParts = Omit<BuiltProblem, 'optimizer' | 'scheduleAt'>;
 
 async function oneTask(options: TuneTaskOptions, parts: Parts): Promise<BuiltParts> {
   const task = await options.task;
@@ -239,10 +259,11 @@ async function buildProblem(options: TuneOptions): Promise<BuiltProblem> {
     ...(heldOut.length === 0 ? {} : { heldOut }),
     config: {
       ...built.config,
-      optimizer: { name: given.name },
+      optimizer: optimizer.config ?? { name: optimizer.name },
       objective: { ...objective },
-      horizon: typeof horizon === 'object' ? { ...horizon } : horizon,
+      horizon: typeof horizon === 'object' ? { ...horizon } : horizon === Infinity ? 'infinite' : horizon,
     },
+    optimizer,
     scheduleAt: (theta, t) =>
       lastValues(
         { ...problem, describeTheta: (tree) => optimizer.describeTheta?.(tree, t + 1) ?? { values: {} } },
@@ -330,6 +351,7 @@ export async function tune(options: TuneOptions): Promise<TuneResult> {
                     compiled,
                     requestedEngine: engine,
                     library: true,
+                    ...(built.optimizer === undefined ? {} : { namedOptimizer: built.optimizer.config !== undefined }),
                   })).begin(),
           }),
       ...(onEvent === undefined ? {} : { listeners: [onEvent] }),
@@ -347,7 +369,7 @@ function views(
   result: RunResult,
   config: ConfigObject,
   opened: OpenedEngine,
-): Pick<TuneResult, 'schedule' | 'report'> {
+): Pick<TuneResult, 'schedule' | 'report' | 'optimizer' | 'save'> {
   const theta = result.thetaAverage ?? result.theta;
   return {
     schedule: {
@@ -367,6 +389,41 @@ function views(
       });
       writeWhole(path, page);
     },
+    optimizer: ({ seed } = {}) => {
+      const optimizer = optimizerOf(built);
+      return new TrainableOptimizer(weightsOf(optimizer, result, config), optimizer, seed);
+    },
+    save: (path) =>
+      new Promise((resolve) => {
+        writeWhole(path, encodeWeights(weightsOf(optimizerOf(built), result, config)));
+        resolve();
+      }),
+  };
+}
+
+/** @throws UserError */
+function optimizerOf({ optimizer, problem }: BuiltProblem): LearnedOptimizer {
+  if (optimizer !== undefined) return optimizer;
+  throw new UserError(
+    `tune was given the problem "${problem.name}", which has no optimizer: expected a task and an optimizer.`,
+  );
+}
+
+/** What a run in the same folder would be exported as. */
+function weightsOf(optimizer: LearnedOptimizer, result: RunResult, config: ConfigObject): OptimizerWeights {
+  const { before, after } = runSummary(result);
+  const best = result.select === 'best' ? result.best : undefined;
+  const { innerSteps } = best ?? result;
+  return {
+    // Asked for by what writes it to a file; training needs none.
+    get optimizer(): NamedConfig {
+      if (optimizer.config !== undefined) return optimizer.config;
+      throw notNamed(optimizer.name);
+    },
+    featureVersion: optimizer.featureVersion ?? 1,
+    layout: result.layout,
+    theta: Float32Array.from(result.thetaAverage ?? result.theta),
+    record: trainingRecord(config, { iterations: best?.iteration ?? result.iterations, innerSteps, before, after }),
   };
 }
 

@@ -4,6 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import { ConfigurationError } from './errors';
+import type { NamedConfig } from './plugin';
 import type { TensorTree } from './problem';
 import { isTreeContainer } from './tree';
 
@@ -69,6 +70,8 @@ export interface Schedule {
   readonly kind: 'schedule';
   readonly name: string;
   readonly parameters: Readonly<Record<string, HyperNumber>>;
+  /** What makes it again by the name that it is registered by, as plain data (`withConfig`). */
+  readonly config?: NamedConfig;
   /** The value at step `t` (int32, any shape, elementwise) from parameters in natural units. Traced. */
   at(parameters: Readonly<Record<string, tf.Scalar>>, t: tf.Tensor): tf.Tensor;
   /** The same schedule with what was left to the horizon (a timescale) filled in; absent if nothing can be. */

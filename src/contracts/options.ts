@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import { ConfigurationError } from './errors';
 import { isSchedule, meta, MetaParameter, type HyperNumber, type HyperParameter, type MetaTransform } from './meta';
-import type { ConfigValue, FactoryContext } from './plugin';
+import type { ConfigValue, FactoryContext, NamedConfig } from './plugin';
 
 /** Bounds of a hyperparameter in natural units. */
 export interface HyperRange {
@@ -122,6 +122,42 @@ export async function resolveHyperParameter(
   return typeof config === 'number' || config instanceof MetaParameter
     ? config
     : context.create('schedule', config.schedule, key);
+}
+
+/**
+ * A value as data: meta-parameters as the strings they are read from, schedules by their `config`. Undefined if it has no such
+ * form.
+ */
+export function asConfig(value: unknown): ConfigValue | undefined {
+  if (value instanceof MetaParameter) return value.toString();
+  if (isSchedule(value)) return value.config;
+  if (value === null || typeof value === 'boolean' || typeof value === 'string') return value;
+  if (typeof value === 'number') return Number.isFinite(value) ? value : undefined;
+  if (Array.isArray(value)) {
+    const entries = value.map(asConfig);
+    return entries.includes(undefined) ? undefined : (entries as ConfigValue[]);
+  }
+  if (typeof value !== 'object' || Object.getPrototypeOf(value) !== Object.prototype) return undefined;
+  const result: Record<string, ConfigValue> = {};
+  for (const [key, child] of Object.entries(value)) {
+    const data = asConfig(child);
+    if (data === undefined) return undefined;
+    result[key] = data;
+  }
+  return result;
+}
+
+/**
+ * `thing` with its `config`: the name that it is registered by, and the options that make it again. Without one if an option has
+ * no form as data, such as a schedule that has no `config` itself.
+ */
+export function withConfig<T extends { readonly name: string; readonly config?: NamedConfig }>(
+  name: string,
+  options: Readonly<Record<string, unknown>>,
+  thing: T,
+): T {
+  // Not enumerable: { ...adam(), optimizer: … } is another optimizer than the one that this makes.
+  return Object.defineProperty(thing, 'config', { value: asConfig({ name, ...options }), configurable: true });
 }
 
 /** The error of a window that does not divide the horizon, with the divisors next below and above it. */

@@ -52,6 +52,11 @@ export interface ConfigObject {
   readonly [key: string]: ConfigValue;
 }
 
+/** `{name, …options}`: a registered thing and its options, flat. */
+export interface NamedConfig extends ConfigObject {
+  readonly name: string;
+}
+
 /** What a factory may ask for while it builds its thing. */
 export interface FactoryContext {
   /** The configuration's `horizon`, if it has one. */

@@ -1,5 +1,6 @@
 import type { Scalar, Tensor } from '@tensorflow/tfjs';
 import type { Batch, Dataset } from './dataset';
+import type { NamedConfig } from './plugin';
 import type { TensorTree, ThetaDescription } from './problem';
 import type { KeyedRandom } from './random';
 
@@ -75,6 +76,11 @@ export interface LearnedOptimizer<Theta extends TensorTree = TensorTree> {
    * and are refused under another. 1 if absent.
    */
   readonly featureVersion?: number;
+  /**
+   * What makes it again by the name that it is registered by, as plain data (`withConfig`). Absent: files cannot hold it, and
+   * θ of it is of use in this process only.
+   */
+  readonly config?: NamedConfig;
   initTheta(random: KeyedRandom): Theta;
   optimizer(theta: Theta): Optimizer;
   /** θ in natural units: hyperparameters, schedules over t = 0 … horizon−1. Eager. */

@@ -4,19 +4,17 @@
  */
 import { sha256 } from '@noble/hashes/sha2';
 import { bytesToHex } from '@noble/hashes/utils';
-import { WeightsError, type ConfigObject, type ConfigValue, type ThetaLayout } from '../contracts';
+import { WeightsError, type ConfigObject, type ConfigValue, type NamedConfig, type ThetaLayout } from '../contracts';
 import { decodeSafetensors, encodeSafetensors, type Sha256 } from '../outer/safetensors';
 
 const FORMAT = 'outerloop-optimizer-1';
-
-/** `{name, …options}` of a registered optimizer, all options filled in: architecture and feature scales. */
-export type OptimizerConfig = { readonly name: string } & ConfigObject;
 
 /** How θ came about; whatever the run recorded. */
 export type TrainingRecord = ConfigObject;
 
 export interface OptimizerWeights {
-  readonly optimizer: OptimizerConfig;
+  /** Of a registered optimizer, all options filled in: architecture and feature scales. */
+  readonly optimizer: NamedConfig;
   /** What the optimizer computes from gradients and parameters; θ of one version means nothing to another. */
   readonly featureVersion: number;
   readonly layout: ThetaLayout;
@@ -101,7 +99,7 @@ export function decodeWeights(bytes: Uint8Array, name: string): OptimizerWeights
         'Make one by `outerloop export DIR`.',
     );
   }
-  const optimizer = parsed(metadata.optimizer, 'optimizer', name) as OptimizerConfig;
+  const optimizer = parsed(metadata.optimizer, 'optimizer', name) as NamedConfig;
   const paths = parsed(metadata.leaves, 'leaves', name) as readonly string[];
   let size = 0;
   const leaves = paths.map((path) => {

@@ -1,15 +1,16 @@
 /** Zod's issues in the project's words: key, expected, got; unknown keys with the near ones. */
 import { z } from 'zod';
 import {
+  asConfig,
   ConfigurationError,
   MetaParameter,
   UnknownNameError,
   type ConfigObject,
   type ConfigValue,
+  type NamedConfig,
   type RegisteredKind,
   type Registration,
 } from '../contracts';
-import type { NamedConfig } from './config';
 import { nearNames, type Resolver } from './resolver';
 
 type Issue = z.core.$ZodIssue;
@@ -218,25 +219,6 @@ export function checkNamed(kind: RegisteredKind, value: NamedConfig, key: string
   return { name, ...fillDefaults(registration.options, options) };
 }
 
-/** A value as data: meta-parameters as the strings they are read from. Undefined if it has no such form. */
-function asData(value: unknown): ConfigValue | undefined {
-  if (value instanceof MetaParameter) return value.toString();
-  if (value === null || typeof value === 'boolean' || typeof value === 'string') return value;
-  if (typeof value === 'number') return Number.isFinite(value) ? value : undefined;
-  if (Array.isArray(value)) {
-    const entries = value.map(asData);
-    return entries.includes(undefined) ? undefined : (entries as ConfigValue[]);
-  }
-  if (typeof value !== 'object' || Object.getPrototypeOf(value) !== Object.prototype) return undefined;
-  const result: Record<string, ConfigValue> = {};
-  for (const [key, child] of Object.entries(value)) {
-    const data = asData(child);
-    if (data === undefined) return undefined;
-    result[key] = data;
-  }
-  return result;
-}
-
 /**
  * The options as they were written, with the schema's defaults beside them: what config.json records. Stays on the
  * input side of transforms, so that reading it again gives the same.
@@ -251,7 +233,7 @@ export function fillDefaults(schema: Schema | undefined, options: ConfigObject):
     const value = options[key] as ConfigValue | undefined;
     if (value === undefined) {
       const fallback = defaultOf(child);
-      const data = fallback === undefined ? undefined : asData(fallback);
+      const data = fallback === undefined ? undefined : asConfig(fallback);
       if (data !== undefined) filled[key] = isPlain(data) ? fillDefaults(child, data) : data;
     } else {
       filled[key] = isPlain(value) ? fillDefaults(child, value) : value;

@@ -7,6 +7,7 @@ import {
   UnknownNameError,
   type ConfigObject,
   type ConfigValue,
+  type NamedConfig,
   type PresetForm,
 } from '../contracts';
 import { applyOverride, mergeConfig, NAMED_KEYS, normaliseNames, type Override } from './config-merge';
@@ -16,11 +17,6 @@ import { checkNamed, checkWith } from './config-check';
 import { checkSchedule, horizonSchema, type Horizon } from './horizon';
 import { nearNames, type Resolver } from './resolver';
 import { resolveTasks, taskListSchema, tasksSchema, type TasksConfig } from './tasks-config';
-
-/** `{name, …options}`: a registered thing and its options, flat. */
-export interface NamedConfig extends ConfigObject {
-  readonly name: string;
-}
 
 /** A complete configuration. JSON-able. */
 export interface ResolvedConfig {

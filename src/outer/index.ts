@@ -10,7 +10,7 @@ export {
   type Objective,
   type UnrollOptions,
 } from './combinators/unroll';
-export { checkWindows, resolveConfig, withForm, type NamedConfig, type ResolvedConfig } from './config';
+export { checkWindows, resolveConfig, withForm, type ResolvedConfig } from './config';
 export { checkCourse, type BestEvaluation } from './best';
 export { checkWith, optionNeed } from './config-check';
 export { recordedSteps } from './horizon';
@@ -49,6 +49,7 @@ export {
 } from './gradient-samples';
 export { checkHeldOutNames, heldOutProblem, type HeldOutParts, type HeldOutTask } from './held-out';
 export { nearNames, type EngineProvider, type OpenedEngine, type ResolvedKind, type Resolver } from './resolver';
+export { notNamed, trainingRecord } from './training-record';
 export { runSummary, type HeldOutLine, type MetricsLine, type RunResult, type RunSummary } from './result';
 export {
   executeRun,

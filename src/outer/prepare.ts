@@ -10,13 +10,14 @@ import {
   type FactoryContext,
   type HorizonSchedule,
   type LearnedOptimizer,
+  type NamedConfig,
   type Registered,
   type RegisteredKind,
   type Task,
   type UnrolledProblem,
 } from '../contracts';
 import { unroll, type Objective } from './combinators/unroll';
-import { checkWindows, type NamedConfig, type ResolvedConfig } from './config';
+import { checkWindows, type ResolvedConfig } from './config';
 import { checkWith, display, fillDefaults, parseOptions } from './config-check';
 import { isConfigObject, normaliseNames } from './config-merge';
 import { heldOutConfigs, heldOutProblem, type HeldOutTask } from './held-out';

@@ -1,7 +1,7 @@
 /** Sweeps: presets × estimators × settings × seeds, every one a configuration that is checked before any of them runs. */
 import { z } from 'zod';
-import { ConfigurationError, UserError, type ConfigObject, type ConfigValue } from '../contracts';
-import { presetConfig, resolveConfig, type NamedConfig, type ResolvedConfig } from './config';
+import { ConfigurationError, UserError, type ConfigObject, type ConfigValue, type NamedConfig } from '../contracts';
+import { presetConfig, resolveConfig, type ResolvedConfig } from './config';
 import { checkWith, optionKeys } from './config-check';
 import { fullKey, isConfigObject, mergeConfig, type Override } from './config-merge';
 import { canonical } from './prepare';

@@ -1,7 +1,6 @@
 /** Several tasks in a configuration: `tasks`, in place of `task`. */
 import { z } from 'zod';
-import { ConfigurationError } from '../contracts';
-import type { NamedConfig } from './config';
+import { ConfigurationError, type NamedConfig } from '../contracts';
 import { checkNamed } from './config-check';
 import type { Resolver } from './resolver';
 import { checkNames, NORMALISERS, type Normaliser } from './several-tasks';

@@ -12,8 +12,7 @@
  * randomness. One chunk and one window is FullES, ((d+1)‖ḡ‖²)/N where episodes do not differ; one chunk is NRES,
  * ((d+2)·mean_τ‖g_τ‖² − ‖ḡ‖²)/N; a chunk a window is PES.
  */
-import type { ConfigObject } from '../contracts';
-import type { NamedConfig } from './config';
+import type { ConfigObject, NamedConfig } from '../contracts';
 
 /** What the variance of an estimator depends on beside gradients. */
 export interface NoiseModel {

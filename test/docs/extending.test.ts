@@ -6,7 +6,7 @@ import * as tf from '@tensorflow/tfjs';
 import * as features from '../../learned-optimizers/features';
 import { createContainer } from '../../src/container';
 import * as contracts from '../../src/contracts';
-import { prepareRun, resolveConfig } from '../../src/outer';
+import { prepareOptimizer, prepareRun, resolveConfig } from '../../src/outer';
 import { runnerOf } from '../support/run-problem';
 
 const PAGE = readFileSync(join(__dirname, '..', '..', 'docs', 'extending.md'), 'utf8');
@@ -66,4 +66,13 @@ test('the shortest architecture registers, and its steps are what its sentence s
     expect(states[2][path][i]).toBeCloseTo(p - step, 9);
   });
   expect(losses.every(Number.isFinite)).toBe(true);
+});
+
+test('what tune makes of it can be saved: its config makes it again', async () => {
+  const { tinyMlp, registerTinyMlp } = loaded(SNIPPET) as {
+    tinyMlp: () => contracts.LearnedOptimizer;
+    registerTinyMlp: (registrar: contracts.Registrar) => void;
+  };
+  const container = createContainer().use(contracts.definePlugin(registerTinyMlp));
+  expect((await prepareOptimizer(tinyMlp().config!, container)).name).toBe('tiny-mlp');
 });

@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import { sgd } from '../../learned-optimizers';
 import { meta } from '../../src/contracts';
 import { encodeWeights } from '../../src/deploy';
+import { loadOptimizer } from '../../src/library';
 import { layoutOfOptimizer } from '../../src/outer';
 import { CompiledSources, temporaryFolder, type Finished } from '../outer/compiled';
 
@@ -55,6 +56,10 @@ test.each(programs.map((block, i) => [i + 1, block] as const))('program %i runs'
     // It starts at chance (10 %), and what the README shows must be a gain that nobody needs statistics to see.
     const [before, after] = [...stdout.matchAll(/0\.\d+/g)].map((match) => Number(match[0])).slice(-2);
     expect(after - before).toBeGreaterThan(0.3);
+    // What it has saved is read by another process, this one.
+    const { weights } = await loadOptimizer(join(cwd, 'tuned.safetensors'));
+    expect(weights.optimizer).toMatchObject({ name: 'sgd', learningRate: { name: 'inverse-time', timescale: 100 } });
+    expect(weights.record).toMatchObject({ iterations: 40, horizon: 100, after: { n: 5 } });
   }
 });
 

@@ -76,6 +76,8 @@ export interface RunRecord extends RunPlace {
   readonly plugins: readonly string[];
   /** True if the things of the run were made in code and not from names: only that code can resume it. */
   readonly library: boolean;
+  /** Of a run made in code: `optimizer` has the name and options that make it again. Absent in runs of earlier versions. */
+  readonly namedOptimizer?: boolean;
   /** Oldest first; absent where the run never changed its place. */
   readonly earlier?: readonly EarlierPlace[];
 }
@@ -110,6 +112,7 @@ export interface CreateOptions {
   readonly requestedEngine: string;
   readonly plugins?: readonly string[];
   readonly library?: boolean;
+  readonly namedOptimizer?: boolean;
 }
 
 export interface OpenOptions {
@@ -272,13 +275,14 @@ export class RunDirectory implements RunStore {
     const lock = takeLock(path);
     try {
       removeOwnLeftovers(path);
-      const { config, opened, compiled, requestedEngine, plugins = [], library = false } = options;
+      const { config, opened, compiled, requestedEngine, plugins = [], library = false, namedOptimizer } = options;
       const run: RunRecord = {
         ...compiled,
         requestedEngine,
         engineReason: opened.reason,
         plugins,
         library,
+        ...(namedOptimizer === undefined ? {} : { namedOptimizer }),
         ...hereWith(opened.engine),
       };
       const recorded = { ...config, engine: opened.engine.name, run };
