@@ -73,11 +73,17 @@ export function featureRows(blocks: readonly (readonly tf.Tensor[])[], shape: re
 /** `denseNetwork` of rows without features of time, which are given as columns: [features, rows] → [rows, outputs]. */
 function fusedNetwork({ layers: [first, ...others], time }: ParameterNetwork, columns: tf.Tensor): tf.Tensor {
   const [own, ofTime] = tf.split(first.kernel, [columns.shape[0], time.size], 0);
-  const layers = [{ kernel: own, bias: tf.add(first.bias, tf.dot(time, ofTime)) }, ...others];
+  const bias = tf.add(first.bias, tf.dot(time, ofTime));
+  const [inputs, outputs] = own.shape;
+  // Rows and columns change places where they are fewer: transposing so many numbers takes longer than a narrow layer. But the
+  // wasm backend packs what it multiplies by, which it need not do again for weights, and would for the numbers of every update.
+  // `transposeA` would spare the transposition, but gives other numbers there (4.22).
+  const narrows = others.length > 0 && outputs < inputs && tf.getBackend() !== 'wasm';
+  const layers = narrows ? others : [{ kernel: own, bias }, ...others];
+  const begin = narrows ? tf.relu(tf.add(tf.matMul(tf.transpose(own), columns), column(bias))) : columns;
   return layers.reduce(
-    (x, { kernel, bias }, i) =>
-      // Its `transposeA` would spare the transposition, but gives other numbers on the wasm backend (4.22).
-      tf.fused.matMul({ a: x, b: kernel, bias, activation: i + 1 < layers.length ? 'relu' : 'linear' }),
-    tf.transpose(columns),
+    (x, { kernel, bias: b }, i) =>
+      tf.fused.matMul({ a: x, b: kernel, bias: b, activation: i + 1 < layers.length ? 'relu' : 'linear' }),
+    tf.transpose(begin),
   );
 }
