@@ -194,7 +194,11 @@ function build(terminal: Terminal, run: (action: Action) => void): Command {
     .option('--estimators <names>', 'such as nres,pes,gpes:noisePeriod=100 (default: that of the preset, and full-es)')
     .option('--windows <steps>', 'windows of those that have one, such as 1,10,100 (default: that of the preset)')
     .option('--pairs <n>', 'the budget: each estimate has the inner steps of so many pairs of full-es (default: 1)')
-    .option('--repeats <n>', 'independent estimates of each (default: 100)')
+    .option('--repeats <n>', 'independent estimates, or episodes, of each (default: 100)')
+    .option(
+      '--sample <what>',
+      'estimates, or episodes: all windows of episodes in lockstep, the same variance of windows without burn-in (default: estimates)',
+    )
     .option('--reference <name>', 'full-es (the smoothed gradient) or bptt (the exact one) (default: full-es)')
     .option(
       '--predict <when>',

@@ -25,9 +25,14 @@ export interface MeanGradient {
   readonly n: number;
 }
 
+/** A total variance from the samples with these numbers, which may repeat. */
+export type VarianceOf = (chosen: Int32Array) => number;
+
 export interface ErrorOptions {
   /** Of the resamples. */
   readonly key: Key;
+  /** Where the gradients are not estimates themselves but have the same mean: the total variance of one estimate. */
+  readonly varianceOf?: VarianceOf;
   /** B; 2000 by default. */
   readonly resamples?: number;
   /** 0.95 by default. */
@@ -86,9 +91,8 @@ function momentsOf({ mean, squares }: Sample): Moments {
 }
 
 /** Σ‖g−ḡ*‖² over the drawn rows is Σ‖g−ḡ‖² − n‖ḡ*−ḡ‖². */
-function resampled({ rows, mean, squares }: Sample, key: Key): Moments {
+function resampled({ rows, mean, squares }: Sample, drawn: Int32Array): Moments {
   const n = rows.length;
-  const drawn = integers(key, n, 0, n);
   const own = new Float64Array(mean.length);
   let total = 0;
   for (const i of drawn) {
@@ -139,16 +143,14 @@ function normalQuantile(p: number): number {
 
 /**
  * Efron's BCa interval (1987) of the total variance, whose distribution is skewed: percentiles of the resamples, corrected
- * for their bias z₀ and for the acceleration a, which the jackknife gives. Leaving out estimate i, the sum of squares is
- * less by n/(n−1)·‖gᵢ−ḡ‖².
+ * for their bias z₀ and for the acceleration a, which the jackknife gives.
+ * @param weights by how much less it is without each of the samples, apart from a constant and a positive factor
  */
-function accelerated(value: number, resamples: Float64Array, squares: Float64Array, tail: number): Interval {
+function accelerated(value: number, resamples: Float64Array, weights: Float64Array, tail: number): Interval {
   if (value === 0) return { value, low: 0, high: 0 };
-  const n = squares.length;
-  // n/((n−1)(n−2))·‖gᵢ−ḡ‖², apart from a constant.
-  const mean = sum(squares) / n;
-  const second = sum(squares.map((square) => (square - mean) ** 2));
-  const third = sum(squares.map((square) => (square - mean) ** 3));
+  const mean = sum(weights) / weights.length;
+  const second = sum(weights.map((weight) => (weight - mean) ** 2));
+  const third = sum(weights.map((weight) => (weight - mean) ** 3));
   const a = second === 0 ? 0 : third / (6 * second ** 1.5);
   const sorted = resamples.slice().sort();
   const below = sorted.reduce((count, one) => count + (one < value ? 1 : one === value ? 0.5 : 0), 0);
@@ -174,13 +176,14 @@ function centred(value: number, centre: number, resamples: Float64Array, tail: n
  * total variance V = Σ‖gᵢ−ḡ‖²/(n−1); bias² = ‖ḡ−r̄‖² − V/n − V_r/m, which takes off what the noise of both means adds to
  * the distance; mean squared error = (1/n)Σ‖gᵢ−r̄‖² − V_r/m. All three are unbiased.
  *
- * Intervals come from B resamples of both samples: BCa for the variance, centred percentiles for the others.
+ * With `varianceOf`, gᵢ has the mean of an estimate but not its variance, and V is that of `varianceOf` where the estimate is
+ * meant. Intervals come from B resamples of both samples: BCa for the variance, centred percentiles for the others.
  * @throws UserError for fewer than two estimates of either
  */
 export function gradientErrors(
   gradients: readonly Float64Array[],
   reference: readonly Float64Array[],
-  { key, resamples = RESAMPLES, confidence = CONFIDENCE }: ErrorOptions,
+  { key, varianceOf, resamples = RESAMPLES, confidence = CONFIDENCE }: ErrorOptions,
 ): GradientErrors {
   const [own, other] = [sampleOf('the estimator', gradients), sampleOf('the reference', reference)];
   const [n, m] = [gradients.length, reference.length];
@@ -190,19 +193,29 @@ export function gradientErrors(
   const biases = new Float64Array(resamples);
   const errors = new Float64Array(resamples);
   for (let b = 0; b < resamples; b++) {
-    const g = resampled(own, foldIn(foldIn(key, b), 0));
-    const r = resampled(other, foldIn(foldIn(key, b), 1));
-    variances[b] = g.totalVariance;
+    const drawn = integers(foldIn(foldIn(key, b), 0), n, 0, n);
+    const g = resampled(own, drawn);
+    const r = resampled(other, integers(foldIn(foldIn(key, b), 1), m, 0, m));
+    variances[b] = varianceOf === undefined ? g.totalVariance : varianceOf(drawn);
     biases[b] = biasOf(g, r);
-    errors[b] = g.totalVariance + biases[b];
+    errors[b] = variances[b] + biases[b];
   }
   const [g, r] = [momentsOf(own), momentsOf(other)];
   const bias = biasOf(g, r);
   const distance = squaredDistance(own.mean, other.mean);
   const tail = (1 - confidence) / 2;
+  const all = Int32Array.from(gradients.keys());
+  const variance = varianceOf === undefined ? g.totalVariance : varianceOf(all);
+  // Without estimate i, the sum of squares is less by n/(n−1)·‖gᵢ−ḡ‖².
+  const weights =
+    varianceOf === undefined
+      ? own.squares
+      : Float64Array.from(all, (i) => variance - varianceOf(all.filter((other) => other !== i)));
+  // What resamples have on average.
+  const resampledVariance = varianceOf === undefined ? (variance * (n - 1)) / n : sum(variances) / resamples;
   return {
-    totalVariance: accelerated(g.totalVariance, variances, own.squares, tail),
+    totalVariance: accelerated(variance, variances, weights, tail),
     biasSquared: centred(bias, distance, biases, tail),
-    meanSquaredError: centred(g.totalVariance + bias, distance + (g.totalVariance * (n - 1)) / n, errors, tail),
+    meanSquaredError: centred(variance + bias, distance + resampledVariance, errors, tail),
   };
 }

@@ -29,6 +29,7 @@ export {
 export { memberName } from './tasks-config';
 export { planTasks, type Normaliser, type PlannedTasks } from './several-tasks';
 export { prepareOptimizer, prepareParts, prepareRun, type PreparedParts, type PreparedRun } from './prepare';
+export { sampleEpisodes, varianceOfEstimates, type EpisodeSamples, type Spread } from './episode-samples';
 export {
   CONFIDENCE,
   gradientErrors,
@@ -38,6 +39,7 @@ export {
   type GradientErrors,
   type Interval,
   type MeanGradient,
+  type VarianceOf,
 } from './gradient-errors';
 export {
   innerStepsOfOne,

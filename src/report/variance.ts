@@ -17,6 +17,8 @@ export interface VarianceRow {
   /** Of all repeats. */
   readonly burnInSteps: number;
   readonly repeats: number;
+  /** Repeats are episodes in lockstep, from all of whose windows the variance of an estimate follows. */
+  readonly episodes?: boolean;
   readonly failed: number;
   readonly droppedPairs: number;
   /** Absent if fewer than two repeats had a gradient. */
@@ -112,10 +114,18 @@ export function varianceNotes(report: VarianceReport): string[] {
   const { budget, pairs, reference, sigma, confidence, resamples, at } = report;
   const predicted = at.flatMap(({ predictions }) => (predictions === undefined ? [] : [predictions]));
   const repeats = at[0].rows[0].repeats;
+  const [first] = at;
+  const alone = first.rows.some(({ episodes }) => episodes === undefined);
+  const together = first.rows.some(({ episodes }) => episodes === true);
   const most = at.flatMap(({ rows }) => rows).some(({ failed, droppedPairs }) => failed + droppedPairs > 0);
   return [
-    `Each estimate is the first of a fresh population; N is such that it has about ${budget.toLocaleString('en')} inner steps ` +
-      `(all partners counted, burn-in not), as ${pairs} ${pairs === 1 ? 'pair' : 'pairs'} of FullES. ${repeats} independent estimates a row.`,
+    `N is such that an estimate has about ${budget.toLocaleString('en')} inner steps (all partners counted, burn-in not), ` +
+      `as ${pairs} ${pairs === 1 ? 'pair' : 'pairs'} of FullES.` +
+      (alone ? ` ${repeats} independent estimates a row, each the first of a fresh population.` : '') +
+      (together
+        ? ` ${alone ? 'Of estimators of windows, ' : ''}${repeats} episodes of one worker a row, which is scored in every window: the variance of ` +
+          'an estimate follows from those of its workers and from how they lie over the episode.'
+        : ''),
     `Reference: ${reference}. ${
       sigma === undefined
         ? 'It is the gradient without smoothing, so the bias² of evolutionary estimators has what their σ smooths away.'

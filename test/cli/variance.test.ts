@@ -64,6 +64,25 @@ test('estimators at equal inner steps; exact ones have neither variance nor bias
   expect(readFileSync(at('page.html'), 'utf8')).toMatch(/<h1>Variance: lorenz<\/h1>[\s\S]*<svg/);
 });
 
+test('episodes in the place of estimates: the same mean and variance, N as asked for, no burn-in', async () => {
+  const { code, stdout } = await varianceOf(
+    ...['--estimators', 'nres,full-es', '--theta', '3.1,3.7', '--repeats', '50', '--sample', 'episodes'],
+  );
+  expect(code).toBe(0);
+  const { at: places, reproduce } = report();
+  const [nres, fullEs] = places[0].rows;
+  expect(reproduce).toContain('--sample episodes');
+  // 40 steps: two pairs of ten steps, or one pair of twenty.
+  expect([nres.count, nres.innerSteps, nres.burnInSteps, nres.episodes]).toEqual([2, 40, 0, true]);
+  expect([fullEs.count, fullEs.innerSteps, fullEs.episodes]).toEqual([1, 40, undefined]);
+  // Nothing is random but the noise, which both rows share, and losses are near linear in it: with stratified offsets, NRES
+  // has (d+1)·mean‖g_τ‖²/N to FullES's (d+1)‖ḡ‖², whatever the noise.
+  const ratioOf = (of: (row: typeof nres) => number | undefined): number => (of(nres) ?? NaN) / (of(fullEs) ?? NaN);
+  const measured = ratioOf(({ errors }) => errors?.totalVariance.value);
+  expect(Math.abs(measured / ratioOf(({ predicted }) => predicted?.value) - 1)).toBeLessThan(0.02);
+  expect(stdout).toContain('50 episodes of one worker a row');
+});
+
 test('predictions stand beside measured variances: in the table, in the notes, in the picture and as numbers', async () => {
   const { code, stdout } = await varianceOf('--estimators', 'nres,full-es,tbptt', '--theta', '3.1,3.7', '--pairs', '2');
   expect(code).toBe(0);

@@ -24,8 +24,10 @@ import {
   repeatSeed,
   RESAMPLES,
   resolveConfig,
+  sampleEpisodes,
   sampleGradients,
   sharingDerivatives,
+  varianceOfEstimates,
   windowMoments,
   type MomentsOptions,
   type MomentsPlan,
@@ -36,6 +38,9 @@ import {
   type PreparedRun,
   type ResolvedConfig,
   type Resolver,
+  type SampleOptions,
+  type Spread,
+  type VarianceOf,
 } from '../../outer';
 import { writeJson, writeWhole } from '../../outer/run-directory';
 import {
@@ -74,6 +79,7 @@ export interface VarianceOptions extends MeasureOptions {
   readonly points?: string;
   readonly reference?: string;
   readonly predict?: string;
+  readonly sample?: string;
 }
 
 /** `name`, or `name:option=value:option=value`. */
@@ -85,6 +91,7 @@ interface Named {
 const REPEATS = 100;
 const POINTS = 4;
 const PREDICT = ['auto', 'always', 'never'] as const;
+const SAMPLE = ['estimates', 'episodes'] as const;
 /** Episodes that a prediction is made of at most, and with `--predict always` at least. */
 const EPISODES = { most: 64, least: 16 };
 /** Roles of random numbers, see `SampleOptions`. */
@@ -122,8 +129,20 @@ interface Plan {
   readonly estimator: Named;
   readonly window?: number;
   readonly make: (count: number) => Promise<GradientEstimator>;
+  /** Of estimators whose workers start at different steps: one worker in lockstep, and how N of them would lie. */
+  readonly episodes?: {
+    readonly make: () => Promise<GradientEstimator>;
+    readonly window: number;
+    readonly offsets: Spread['offsets'];
+  };
   /** What its variance depends on, if there is a formula. */
   readonly model: (count: number) => NoiseModel | NoModel;
+}
+
+/** How workers lie over an episode; absent of those that all start it together. */
+function spreadOf({ lockstep, offsets }: Partial<ConfigObject>): Spread['offsets'] | undefined {
+  if (lockstep !== false) return undefined;
+  return offsets === 'stratified' || offsets === 'independent' ? offsets : undefined;
 }
 
 /** Makes an estimator in the place of the configuration's own, whose shared options (σ, window …) it takes over. */
@@ -137,16 +156,21 @@ function plansOf(named: Named, windows: readonly number[], { config, plan }: Pre
     ([key]) => key !== 'name' && optionNeed(options, key) !== undefined,
   );
   const planOf = (window: number | undefined): Plan => {
-    const rowOf = (count: number): ResolvedConfig => {
-      const own = { ...named.options, ...(window === undefined ? {} : { window }), [countKey]: count };
+    const rowOf = (count: number, more: ConfigObject = {}): ResolvedConfig => {
+      const own = { ...named.options, ...(window === undefined ? {} : { window }), [countKey]: count, ...more };
       const estimator = { ...Object.fromEntries(shared), ...own, name: named.name };
       const { preset: _, ...rest } = config as unknown as ConfigObject;
       return resolveConfig({ ...rest, estimator }, [], resolver);
     };
+    const make = async (count: number, more?: ConfigObject): Promise<GradientEstimator> =>
+      (await prepareRun(rowOf(count, more), resolver)).plan.estimator;
+    const lockstep = (): Promise<GradientEstimator> => make(1, { lockstep: true });
+    const offsets = spreadOf(rowOf(1).estimator);
     return {
       estimator: named,
       ...(window === undefined ? {} : { window }),
-      make: async (count) => (await prepareRun(rowOf(count), resolver)).plan.estimator,
+      make,
+      ...(window === undefined || offsets === undefined ? {} : { episodes: { make: lockstep, window, offsets } }),
       model: (count) => noiseModel(rowOf(count).estimator, plan.problem.horizon),
     };
   };
@@ -188,8 +212,10 @@ interface Ready {
   readonly plan: Plan;
   readonly count: number;
   readonly estimator: GradientEstimator;
-  /** Particle-steps of one estimate, burn-in as expected. */
+  readonly innerSteps: number;
+  /** Particle-steps of one estimate, burn-in as expected, or of one episode in its place. */
   readonly cost: number;
+  readonly episodes?: { readonly estimator: GradientEstimator; readonly window: number; readonly spread: Spread };
 }
 
 interface Measuring {
@@ -200,6 +226,7 @@ interface Measuring {
   readonly repeats: number;
   readonly budget: number;
   readonly predict: (typeof PREDICT)[number];
+  readonly sample: (typeof SAMPLE)[number];
   readonly terminal: Terminal;
   readonly quiet: boolean;
 }
@@ -215,8 +242,33 @@ async function ready(
   const { capabilities } = at.opened.engine;
   const one = await innerStepsOfOne(await plan.make(1), at.program, { theta, capabilities, signal });
   const count = Math.max(1, Math.round(budget / one));
+  const own = { plan, count, estimator: await plan.make(count), innerSteps: count * one };
+  if (at.sample === 'episodes' && plan.episodes !== undefined) {
+    const { make, window, offsets } = plan.episodes;
+    const episodes = { estimator: await make(), window, spread: { count, offsets } };
+    return { ...own, episodes, cost: (one * at.horizon) / window };
+  }
   const burnIn = plan.window === undefined ? 0 : (at.horizon - plan.window) / (2 * plan.window);
-  return { plan, count, estimator: await plan.make(count), cost: count * one * (1 + burnIn) };
+  return { ...own, cost: count * one * (1 + burnIn) };
+}
+
+/** What a row is made from. */
+interface Sampled {
+  readonly gradients: readonly Float64Array[];
+  readonly varianceOf?: VarianceOf;
+  readonly counts: Pick<VarianceRow, 'innerSteps' | 'burnInSteps' | 'failed' | 'droppedPairs' | 'episodes'>;
+}
+
+async function sampled(one: Ready, program: UnrollProgram, options: SampleOptions): Promise<Sampled> {
+  const { innerSteps, episodes } = one;
+  if (episodes === undefined) {
+    const { gradients, ...counts } = await sampleGradients(one.estimator, program, options);
+    return { gradients, counts };
+  }
+  const samples = await sampleEpisodes(episodes.estimator, program, { ...options, window: episodes.window });
+  const { gradients, failed } = samples;
+  const counts = { innerSteps, burnInSteps: 0, failed, droppedPairs: failed, episodes: true };
+  return { gradients, counts, varianceOf: varianceOfEstimates(samples, episodes.spread) };
 }
 
 async function measure(
@@ -237,10 +289,10 @@ async function measure(
   let before = 0;
   const show = (done: number, what: string): void =>
     progress?.update(Math.round((1000 * (before + done)) / total), what);
-  const sample = async (one: Ready, theta: Float64Array, role: number) => {
+  const sample = async (one: Ready, theta: Float64Array, role: number): Promise<Sampled> => {
     const what = `${one.plan.estimator.name}${one.plan.window === undefined ? '' : ` W=${one.plan.window}`}`;
     const onRepeat = (n: number): void => show(n * one.cost, what);
-    const result = await sampleGradients(one.estimator, program, { theta, seed, role, repeats, signal, onRepeat });
+    const result = await sampled(one, program, { theta, seed, role, repeats, signal, onRepeat });
     before += repeats * one.cost;
     return result;
   };
@@ -251,7 +303,7 @@ async function measure(
       const { mean, variance, n } = meanGradient(known.gradients);
       const rows: VarianceRow[] = [];
       for (const one of own) {
-        const { gradients, ...counts } = await sample(one, theta, ROLES.estimates);
+        const { gradients, varianceOf, counts } = await sample(one, theta, ROLES.estimates);
         rows.push({
           estimator: [
             one.plan.estimator.name,
@@ -263,7 +315,7 @@ async function measure(
           ...counts,
           ...(gradients.length < 2
             ? {}
-            : { errors: gradientErrors(gradients, known.gradients, { key: seedKey(seed) }) }),
+            : { errors: gradientErrors(gradients, known.gradients, { key: seedKey(seed), varianceOf }) }),
         });
       }
       const onWork = (done: number): void => show(done, 'predictions');
@@ -273,7 +325,7 @@ async function measure(
       results.push({
         label,
         theta: Array.from(theta),
-        reference: { squaredNorm, variance, n, innerSteps: known.innerSteps },
+        reference: { squaredNorm, variance, n, innerSteps: target.innerSteps },
         rows: rows.map((row, i) => (predicted[i] === undefined ? row : { ...row, predicted: predicted[i] })),
         ...predictions,
       });
@@ -348,6 +400,8 @@ export async function variance(target: string, options: VarianceOptions, termina
   }
   const predicting = PREDICT.find((when) => when === (options.predict ?? 'auto'));
   if (predicting === undefined) throw new ConfigurationError('--predict', PREDICT.join(', '), `"${options.predict}"`);
+  const sampling = SAMPLE.find((what) => what === (options.sample ?? 'estimates'));
+  if (sampling === undefined) throw new ConfigurationError('--sample', SAMPLE.join(', '), `"${options.sample}"`);
   const input = await openInput(target, options);
   const prepared = await prepareInput(input, [], terminal);
   const { problem, settings } = prepared.plan;
@@ -387,6 +441,7 @@ export async function variance(target: string, options: VarianceOptions, termina
         repeats,
         budget,
         predict: predicting,
+        sample: sampling,
         terminal,
         quiet,
       };
@@ -416,7 +471,14 @@ export async function variance(target: string, options: VarianceOptions, termina
         reproduce: commandLine('variance', target, {
           ...flags,
           ...{ estimators, windows: lengths, pairs: options.pairs, repeats: options.repeats },
-          ...{ theta, runs, points: options.points, reference: options.reference, predict: options.predict },
+          ...{
+            theta,
+            runs,
+            points: options.points,
+            reference: options.reference,
+            predict: options.predict,
+            sample: options.sample,
+          },
         }),
       };
       await conclude(result, output, options, terminal);
