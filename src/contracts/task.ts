@@ -72,8 +72,8 @@ export interface Optimizer<P extends TensorTree = TensorTree, S extends TensorTr
 export interface LearnedOptimizer<Theta extends TensorTree = TensorTree> {
   readonly name: string;
   /**
-   * Raised when the same θ comes to mean something else: another set, order or scale of features. Files of weights record it,
-   * and are refused under another. 1 if absent.
+   * Raised when the same θ comes to mean something else: another set, order or scale of features; or the same state, that of the
+   * eager form included. Files of weights and saved states record it, and are refused under another. 1 if absent.
    */
   readonly featureVersion?: number;
   /**

@@ -8,6 +8,7 @@ import {
   treeMap,
   treeUnflatten,
   UserError,
+  WeightsError,
   type LearnedOptimizer,
   type TensorTree,
   type UpdateRule,
@@ -19,6 +20,13 @@ import { decodeWeights, encodeWeights, type OptimizerWeights } from './weights-f
 interface Trained {
   readonly name: string;
   readonly variable: tf.Variable;
+}
+
+/** An optimizer that is built. */
+interface Parts {
+  readonly name: string;
+  readonly rules: UpdateRule;
+  readonly theta: TensorTree;
 }
 
 /** As TensorFlow.js has it, which does not export it. */
@@ -61,12 +69,12 @@ export class TrainableOptimizer extends tf.Optimizer {
   /** @nocollapse */
   static readonly className: string = 'OuterloopOptimizer';
 
-  private parts?: { readonly rules: UpdateRule; readonly theta: TensorTree };
+  private parts?: Parts;
   private state?: TensorTree;
   /** Shapes of the variables that the state is for. */
   private shapes?: readonly (readonly number[])[];
   /** What `setWeights` gave before the first step. */
-  private restored?: readonly tf.Tensor[];
+  private restored?: readonly NamedTensor[];
   private loss?: tf.Scalar;
   private failure?: unknown;
   /** Settled once the optimizer can be used; only one that was read with a saved model has to be waited for. */
@@ -100,7 +108,7 @@ export class TrainableOptimizer extends tf.Optimizer {
     );
     const tree = treeUnflatten(like, leaves);
     const rules = optimizer.optimizer(tree);
-    this.parts = { rules: rules.eager ?? rules, theta: tree };
+    this.parts = { name: optimizer.name, rules: rules.eager ?? rules, theta: tree };
   }
 
   /** As TensorFlow.js' own, and an architecture may look at the loss. */
@@ -162,7 +170,7 @@ export class TrainableOptimizer extends tf.Optimizer {
     this.incrementIterations();
   }
 
-  private usable(): { readonly rules: UpdateRule; readonly theta: TensorTree } {
+  private usable(): Parts {
     if (this.parts !== undefined) return this.parts;
     if (this.failure instanceof Error) throw this.failure;
     throw new OuterloopError(
@@ -199,33 +207,52 @@ export class TrainableOptimizer extends tf.Optimizer {
     const { restored } = this;
     if (restored === undefined) return fresh;
     const leaves = treeLeaves(fresh);
+    const stranger = restored.find(({ name }) => !name.startsWith(this.stateName('')));
+    if (stranger !== undefined) {
+      throw new WeightsError(
+        `the restored state has a tensor "${stranger.name}", expected names such as "${this.stateName('…')}": it is that of ` +
+          'another optimizer or of another version. Restore it to the optimizer that it was saved from.',
+      );
+    }
     const fits =
       leaves.length === restored.length &&
-      leaves.every(({ value }, i) => shapeText(value.shape) === shapeText(restored[i].shape));
+      leaves.every(
+        ({ path, value }, i) =>
+          this.stateName(path) === restored[i].name && shapeText(value.shape) === shapeText(restored[i].tensor.shape),
+      );
     if (!fits) {
       throw new ShapeError(
         `the restored state has ${String(restored.length)} tensors of other shapes than the ${String(leaves.length)} ` +
           'that these variables need. Restore it for the model that it was saved with.',
       );
     }
-    return treeUnflatten(fresh, [...restored]);
+    return treeUnflatten(
+      fresh,
+      restored.map(({ tensor }) => tensor),
+    );
   }
 
-  /** The step, and the state's tensors; before the first step, those that were restored. Their order counts, not their names. */
+  /** Name of a tensor of the state: whose it is, and by which version of it. */
+  private stateName(path: string): string {
+    return `${this.usable().name}@${String(this.weights.featureVersion)}/${path}`;
+  }
+
+  /** The step, and the state's tensors in their order; before the first step, those that were restored. */
   override async getWeights(): Promise<NamedTensor[]> {
     const saved =
       this.state === undefined
-        ? (this.restored ?? []).map((tensor, i) => ({ name: `state.${i}`, tensor }))
-        : treeLeaves(this.state).map(({ path, value }) => ({ name: `state.${path}`, tensor: value }));
+        ? (this.restored ?? [])
+        : treeLeaves(this.state).map(({ path, value }) => ({ name: this.stateName(path), tensor: value }));
     return [await this.saveIterations(), ...saved];
   }
 
-  /** @throws ShapeError (now, or at the first step) for the state of other variables */
+  /** The first step throws: ShapeError for the state of other variables, WeightsError for that of another optimizer or version. */
   override async setWeights(weightValues: NamedTensor[]): Promise<void> {
     const values = await this.extractIterations(weightValues);
     this.forget();
     this.shapes = undefined;
-    this.restored = values.length === 0 ? undefined : values.map(({ tensor }) => tf.keep(tf.clone(tensor)));
+    this.restored =
+      values.length === 0 ? undefined : values.map(({ name, tensor }) => ({ name, tensor: tf.keep(tf.clone(tensor)) }));
   }
 
   override getConfig(): SavedConfig {
@@ -242,7 +269,7 @@ export class TrainableOptimizer extends tf.Optimizer {
   /** Frees the state, restored or not. */
   private forget(): void {
     if (this.state !== undefined) tf.dispose(treeFlatten(this.state));
-    if (this.restored !== undefined) tf.dispose([...this.restored]);
+    this.restored?.forEach(({ tensor }) => tensor.dispose());
     this.state = undefined;
     this.restored = undefined;
   }

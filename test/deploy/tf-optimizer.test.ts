@@ -13,6 +13,7 @@ import { createEngine } from '../../src/engines';
 import { initialTheta, layoutOfOptimizer } from '../../src/outer';
 import {
   adafacMlp,
+  adaBelief,
   adam,
   clipGradients,
   graft,
@@ -267,6 +268,25 @@ describe('what it refuses', () => {
     expect(() => other.minimize(loss, false, [matrix])).toThrow(
       /^the restored state has 4 tensors of other shapes than the 2/,
     );
+  });
+
+  test('a restored state of another optimizer, and of another version of its own', async () => {
+    const { scalar, matrix, loss } = bowl();
+    const optimizer = trainable();
+    optimizer.minimize(loss, false, [scalar, matrix]);
+    const saved = await optimizer.getWeights();
+    // As many tensors of the same shapes: nothing but their names tells them apart.
+    const another = adaBelief({ learningRate: 0.1 });
+    const newer = { ...weightsOf(learnedAdam, [0]), featureVersion: 2 };
+    for (const [other, own] of [
+      [new TrainableOptimizer(weightsOf(another, []), another), 'adabelief@1/…'],
+      [new TrainableOptimizer(newer, learnedAdam), 'adam@2/…'],
+    ] as const) {
+      await other.setWeights(saved);
+      expect(() => other.minimize(loss, false, [scalar, matrix])).toThrow(
+        new RegExp(`^the restored state has a tensor "adam@1/.*", expected names such as "${own}"`),
+      );
+    }
   });
 
   test('variables that are no float32', () => {
