@@ -41,8 +41,7 @@ export const THETA_IN_METRICS = 64;
 const finite = (value: number): number | null => (Number.isFinite(value) ? value : null);
 const finiteRecord = (values: Readonly<Record<string, number>>): Record<string, number | null> =>
   Object.fromEntries(Object.entries(values).map(([name, value]) => [name, finite(value)]));
-/** A measurement as it stands in files. */
-export const shortOf = (m: Measurement): ShortMeasurement => ({
+const shortOf = (m: Measurement): ShortMeasurement => ({
   mean: finite(m.mean),
   standardError: finite(m.standardError),
   n: m.n,
@@ -146,8 +145,9 @@ export interface RunSummary {
   readonly best: (ShortMeasurement & { readonly iteration: number }) | null;
 }
 
-const short = (m: Measurement | undefined): RunSummary['before'] =>
-  m === undefined ? null : { ...shortOf(m), ...heldOutLines(m) };
+/** A measurement as it stands in summary.json and in records of weights. */
+export const summarised = (m: Measurement): SummaryMeasurement => ({ ...shortOf(m), ...heldOutLines(m) });
+const short = (m: Measurement | undefined): RunSummary['before'] => (m === undefined ? null : summarised(m));
 
 export function runSummary(result: RunResult): RunSummary {
   return {

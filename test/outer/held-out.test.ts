@@ -18,20 +18,12 @@ import {
   type MetricsLine,
   type RunEvent,
 } from '../../src/outer';
-import {
-  evaluateRun,
-  readEvaluations,
-  readMetrics,
-  readRunResult,
-  readSummary,
-  resumeRun,
-  startRun,
-} from '../../src/outer/run-directory';
+import { evaluateRun, readRunResult, readSummary, startRun } from '../../src/outer/run-directory';
 import { normals } from '../../src/random';
 import { renderReport } from '../../src/report';
 import { HAS_COMPILER } from '../support/native';
 import { temporaryFolder } from './compiled';
-import { testContainer } from './support';
+import { atOnceAndInParts, testContainer } from './support';
 
 const folder = temporaryFolder();
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -248,25 +240,14 @@ describe('of a configuration', () => {
       const resolver = createContainer();
       resolver.use(points);
       const config = resolveConfig({ ...CONFIG, engine }, [], resolver);
-      const paths = ['whole', 'parts'].map((name) => join(folder, `${name}-${engine.replace(':', '-')}`));
-      const result = await startRun({ config, resolver, out: paths[0] });
-      const controller = new AbortController();
-      const abort = (event: RunEvent): void => {
-        if (event.type === 'iteration' && event.record.iteration === 4) controller.abort();
-      };
-      await startRun({ config, resolver, out: paths[1], listeners: [abort], signal: controller.signal });
-      expect(readMetrics(paths[1])).toHaveLength(5);
-      await resumeRun(paths[1], { resolver });
-      const [whole, parts] = paths.map((path) => ({
-        lines: readMetrics(path).map(({ wallSeconds: _, ...line }) => line),
-        evaluations: { ...readEvaluations(path), wallSeconds: 0 },
-      }));
+      const path = join(folder, `whole-${engine.replace(':', '-')}`);
+      const { result, whole, parts } = await atOnceAndInParts(config, resolver, path);
       expect(parts).toEqual(whole);
       expect(whole.lines.flatMap(({ iteration, heldOut }) => (heldOut === undefined ? [] : [iteration]))).toEqual([
         3, 7,
       ]);
 
-      const { before, after } = readSummary(paths[0])!;
+      const { before, after } = readSummary(path)!;
       for (const name of Object.keys(AS_OWN)) {
         for (const [theta, line] of [
           [result.initialTheta!, before!.heldOut![name]],
@@ -282,10 +263,10 @@ describe('of a configuration', () => {
       }
       // Judged again, the run is its own task alone.
       const { heldOut: _, ...own } = whole.evaluations.after!;
-      expect(await evaluateRun(paths[0], { resolver })).toEqual(own);
+      expect(await evaluateRun(path, { resolver })).toEqual(own);
       const page = await renderReport({
         title: 't',
-        result: readRunResult(paths[0]),
+        result: readRunResult(path),
         config: {},
         seed: 0,
         reproduce: '',

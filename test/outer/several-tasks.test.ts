@@ -30,13 +30,13 @@ import {
   type RunEvent,
 } from '../../src/outer';
 import { metaTestTasks } from '../../src/outer/meta-test-tasks';
-import { evaluateRun, readEvaluations, readMetrics, resumeRun, startRun } from '../../src/outer/run-directory';
+import { evaluateRun } from '../../src/outer/run-directory';
 import { normals } from '../../src/random';
 import { combineEstimates, compileTasks, memberSeed } from '../../src/outer/several-tasks';
 import { estimatorRows, gradientRows, HORIZON } from '../support/estimator-rows';
 import { HAS_COMPILER } from '../support/native';
 import { temporaryFolder } from './compiled';
-import { testContainer } from './support';
+import { atOnceAndInParts, testContainer } from './support';
 
 const folder = temporaryFolder();
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -346,26 +346,15 @@ describe('of a configuration', () => {
       const resolver = createContainer();
       resolver.use(bowls);
       const config = resolveConfig({ ...CONFIG, engine }, [], resolver);
-      const paths = ['whole', 'parts'].map((name) => join(folder, `${name}-${engine.replace(':', '-')}`));
-      await startRun({ config, resolver, out: paths[0] });
-      const controller = new AbortController();
-      const abort = (event: RunEvent): void => {
-        if (event.type === 'iteration' && event.record.iteration === 4) controller.abort();
-      };
-      await startRun({ config, resolver, out: paths[1], listeners: [abort], signal: controller.signal });
-      expect(readMetrics(paths[1])).toHaveLength(5);
-      await resumeRun(paths[1], { resolver });
-      const [whole, parts] = paths.map((path) => ({
-        lines: readMetrics(path).map(({ wallSeconds: _, ...line }) => line),
-        evaluations: { ...readEvaluations(path), wallSeconds: 0 },
-      }));
+      const path = join(folder, `whole-${engine.replace(':', '-')}`);
+      const { whole, parts } = await atOnceAndInParts(config, resolver, path);
       expect(whole.lines).toHaveLength(9);
       expect(whole.lines[0].metrics).toHaveProperty('valley: mean loss');
       expect(parts).toEqual(whole);
       expect(whole.evaluations.after!.mean).toBeLessThan(whole.evaluations.before!.mean);
-      const judged = await evaluateRun(paths[0], { resolver });
+      const judged = await evaluateRun(path, { resolver });
       expect(judged).toEqual(whole.evaluations.after);
-      expect((await evaluateRun(paths[0], { resolver, seed: 9, particles: 2 })).n).toBe(2);
+      expect((await evaluateRun(path, { resolver, seed: 9, particles: 2 })).n).toBe(2);
     },
     240_000,
   );

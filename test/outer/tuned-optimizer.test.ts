@@ -128,6 +128,13 @@ test('trains a model with the losses of its recurrence, at the rate that was fou
 test.each([
   ['an average of θ', { thetaAverage: 0.5 }],
   ['the best θ', { outerOptimizer: outer.adam({ learningRate: 3 }), evaluation: { every: 1, select: 'best' } }],
+  [
+    'the best θ beside held-out tasks',
+    {
+      outerOptimizer: outer.adam({ learningRate: 3 }),
+      evaluation: { every: 1, select: 'best', tasks: [{ name: 'longer', task: options.task, horizon: 2 * HORIZON }] },
+    },
+  ],
 ] as const)('is of %s, where the run ends with that', async (what, more) => {
   const out = join(folder, what.replaceAll(' ', '-'));
   const result = await tune({ ...options, ...more, out });

@@ -10,7 +10,7 @@ import {
 import type { ResolvedConfig } from '../config';
 import { prepareOptimizer } from '../prepare';
 import type { Resolver } from '../resolver';
-import { shortOf } from '../result';
+import { summarised } from '../result';
 import { layoutOfOptimizer } from '../theta';
 import { notNamed, trainingRecord } from '../training-record';
 import { chosenTheta, type CheckpointChoice } from './chosen-theta';
@@ -67,7 +67,7 @@ export async function optimizerOfRun(
       iterations: chosen.iteration,
       innerSteps: chosen.innerSteps,
       before: summary?.before,
-      after: chosen.measurement === undefined ? summary?.after : shortOf(chosen.measurement),
+      after: chosen.measurement === undefined ? summary?.after : summarised(chosen.measurement),
     }),
   };
 }
