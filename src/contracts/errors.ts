@@ -27,7 +27,7 @@ export class ConfigurationError extends UserError {
     readonly key: string,
     readonly expected: string,
     readonly got: string,
-    hint?: string,
+    readonly hint?: string,
   ) {
     super(`${key}: expected ${expected}, got ${got}.${hint === undefined ? '' : ` ${hint}`}`);
   }

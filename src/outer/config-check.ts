@@ -192,6 +192,25 @@ export function checkWith<T>(schema: z.ZodType<T>, value: unknown, prefix: strin
   throw configurationError(parsed.error.issues, value, prefix, schema, where);
 }
 
+/** What a configuration of its own makes, which stands under a key of another: its errors name the whole key. */
+export function underKey<T>(key: string, make: () => T): T {
+  const whole = (name: string): string => `${key}.${name}`;
+  try {
+    return make();
+  } catch (error) {
+    if (error instanceof ConfigurationError) {
+      throw new ConfigurationError(whole(error.key), error.expected, error.got, error.hint);
+    }
+    if (error instanceof UnknownNameError) {
+      const { kind, unknown, near, known, path } = error;
+      throw kind.startsWith('key')
+        ? new UnknownNameError(kind, whole(unknown), near.map(whole), known.map(whole), path)
+        : new UnknownNameError(kind, unknown, near, known, [key, ...path]);
+    }
+    throw error;
+  }
+}
+
 const noOptions = z.strictObject({});
 
 /**

@@ -1,7 +1,7 @@
 /** The tasks that an optimizer is tried on: the one of its own run, relatives of it, presets, and those of a file. */
 import { ConfigurationError, UnknownNameError, type ConfigObject, type ConfigValue } from '../contracts';
 import { presetConfig, resolveConfig, type ResolvedConfig } from './config';
-import { checkWith } from './config-check';
+import { checkWith, underKey } from './config-check';
 import { isConfigObject, mergeConfig, normaliseNames } from './config-merge';
 import { horizonSteps } from './horizon';
 import { nearNames, type Resolver } from './resolver';
@@ -158,10 +158,11 @@ export function metaTestTasks(
   if (typeof tasks === 'string') return tasks.split(',').flatMap((name) => called(name.trim()));
   const list = checkWith(taskListSchema, tasks, 'tasks');
   if (list.length === 0) throw new ConfigurationError(key, 'a list of at least one task', 'an empty one');
-  return list.flatMap((entry) => {
+  return list.flatMap((entry, i) => {
     if (typeof entry === 'string') return called(entry);
     const { name, ...changes } = entry;
-    return [{ name, config: withChanges(alone, changes as ConfigObject, resolver) }];
+    const config = underKey(`${key}.${String(i)}`, () => withChanges(alone, changes as ConfigObject, resolver));
+    return [{ name, config }];
   });
 }
 

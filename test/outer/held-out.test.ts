@@ -343,7 +343,21 @@ describe('of a configuration', () => {
       { tasks: 'lorenz' },
       'evaluation.tasks: expected presets that train a task by an optimizer, got "lorenz".',
     ],
-    ['an unknown option', { tasks: [{ name: 'a', task: { hiddn: [3] } }] }, 'task.hiddn'],
+    [
+      'an unknown option',
+      { tasks: ['wider', { name: 'a', task: { hiddn: [3] } }] },
+      'unknown key of task "mlp": "evaluation.tasks.1.task.hiddn". Did you mean "evaluation.tasks.1.task.hidden"?',
+    ],
+    [
+      'an option out of range',
+      { tasks: [{ name: 'a', task: { hidden: [0] } }] },
+      'evaluation.tasks.0.task.hidden.0: expected a positive integer, got 0.',
+    ],
+    [
+      'an unknown data set',
+      { tasks: [{ name: 'a', data: { name: 'poinst' } }] },
+      'unknown dataset "poinst", needed by evaluation.tasks.0. Did you mean "points"?',
+    ],
   ])('bad input, before anything is built: %s', async (_, evaluation, message) => {
     const out = join(folder, 'refused');
     const start = async (): Promise<unknown> =>

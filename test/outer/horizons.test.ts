@@ -7,6 +7,7 @@ import { parseOverride, prepareRun, resolveConfig, type ResolvedConfig } from '.
 import { readMetrics, resumeRun, startRun } from '../../src/outer/run-directory';
 import { metaTestTasks } from '../../src/outer/meta-test-tasks';
 import { temporaryFolder } from './compiled';
+import { HAS_COMPILER } from '../support/native';
 import { testContainer } from './support';
 
 const resolver = testContainer();
@@ -72,6 +73,33 @@ test.each([LOG, GROWING])(
     }
   },
 );
+
+/** A schedule's resets are the estimator's, so all that an engine may change is rounding. */
+describe.each(['tfjs:cpu', 'tfjs:wasm', ...(HAS_COMPILER ? ['native'] : [])])('engine %s', (engine) => {
+  test.each([
+    { name: 'log-uniform', low: 5, high: 40 },
+    { name: 'growing', from: 5, to: 40, iterations: 8 },
+  ] as const)('$name: lengths, losses and θ of the float64 engine', async (horizon) => {
+    const run = (name: string) =>
+      tune({
+        task: quadraticTask({ size: 3 }),
+        optimizer: sgd({ learningRate: meta.log(0.05) }),
+        horizon,
+        estimator: nres({ pairs: 4, sigma: 0.1, window: 5 }),
+        outerOptimizer: outer.adam({ learningRate: 0.1 }),
+        iterations: 12,
+        engine: name,
+      });
+    const [expected, own] = [await run('reference'), await run(engine)];
+    const lengths = ({ history }: typeof own): unknown[] =>
+      history.map(({ innerSteps, diagnostics }) => [innerSteps, diagnostics!.episodeLength]);
+    expect(lengths(own)).toEqual(lengths(expected));
+    own.history.forEach(({ meanLoss }, i) => {
+      expect(Math.abs(meanLoss! / expected.history[i].meanLoss! - 1)).toBeLessThan(1e-4);
+    });
+    expect(Math.abs(own.theta[0] - expected.theta[0])).toBeLessThan(1e-4);
+  });
+});
 
 test('in code', async () => {
   const options = {

@@ -4,7 +4,8 @@ import type { ArrayBundle, Perturbation, WindowResult } from '../../src/contract
 import type { NativeUnrollProgram } from '../../src/engines/native/program';
 
 const SEED = 71;
-export const SIZE = 37;
+/** More than a block of the widest machine has lanes. */
+export const SIZE = 133;
 const STEPS = 3;
 export const ALL = Int32Array.from({ length: SIZE }, (_, i) => i);
 const WORKERS = ALL.map((i) => i >> 1);
