@@ -1,4 +1,5 @@
 /** What `import … from 'outerloop'` adds to the parts themselves: whole runs in one call. */
+import type { Callback } from '@tensorflow/tfjs';
 import { createContainer, type OuterloopContainer } from './container';
 import {
   ConfigurationError,
@@ -20,6 +21,7 @@ import {
   buildOptimizer,
   encodeWeights,
   registerTrainable,
+  ScheduleCallback,
   TrainableOptimizer,
   trainableFromBytes,
   type OptimizerWeights,
@@ -155,6 +157,12 @@ export interface TuneResult extends RunResult {
     /** Every hyperparameter schedule's value at step t, by name. */
     at(t: number): Readonly<Record<string, number>>;
   };
+  /**
+   * The learning rate that was found, for `model.fit` with an optimizer of `tf.train`: a callback that sets it before each batch,
+   * the first one of which is step 0. Each call gives one with a count of its own, which goes on from `fit` to `fit`.
+   * @throws UserError where something else than the learning rate was tuned, which those optimizers cannot change
+   */
+  callback(): Callback;
   /** Writes the report, a page on its own, to a file. */
   report(path: string): Promise<void>;
   /**
@@ -169,6 +177,9 @@ export interface TuneResult extends RunResult {
    */
   save(path: string): Promise<void>;
 }
+
+/** What hand-designed optimizers call it. */
+const RATE = 'learningRate';
 
 const DEFAULT_CHECKPOINT = { seconds: 60, keep: 5 };
 
@@ -369,7 +380,7 @@ function views(
   result: RunResult,
   config: ConfigObject,
   opened: OpenedEngine,
-): Pick<TuneResult, 'schedule' | 'report' | 'optimizer' | 'save'> {
+): Pick<TuneResult, 'schedule' | 'callback' | 'report' | 'optimizer' | 'save'> {
   const theta = result.thetaAverage ?? result.theta;
   return {
     schedule: {
@@ -379,6 +390,7 @@ function views(
         return built.scheduleAt(theta, t);
       },
     },
+    callback: () => new ScheduleCallback(tunedRate(built, result, theta)),
     report: async (path) => {
       const page = await renderReport({
         title: result.problem,
@@ -399,6 +411,20 @@ function views(
         resolve();
       }),
   };
+}
+
+/** The learning rate at a step, if nothing else was tuned. @throws UserError */
+function tunedRate(built: BuiltProblem, { description }: RunResult, theta: Float64Array): (t: number) => number {
+  const { values = {}, curves = {} } = description ?? {};
+  const ofCurve = (name: string): boolean => Object.keys(curves).some((curve) => name.startsWith(`${curve}.`));
+  const tuned = [...Object.keys(curves), ...Object.keys(values).filter((name) => !ofCurve(name))];
+  if (tuned.join() !== RATE) {
+    throw new UserError(
+      `a callback sets the learning rate alone: expected a run that tuned "${RATE}", got ${tuned.length === 0 ? 'none of it' : tuned.join(', ')}.` +
+        ' Compile the model with result.optimizer() instead, which holds all that was found.',
+    );
+  }
+  return RATE in curves ? (t) => built.scheduleAt(theta, t)[RATE] : () => values[RATE];
 }
 
 /** @throws UserError */

@@ -56,14 +56,23 @@ const Y = [1, -0.5, 2, 0.25];
 const [W0, EPOCHS] = [[0.5, -0.25, 0.125], 12];
 
 /** Losses of fitting y = xw + b by its mean squared error, the whole data at each step. */
-async function lossesBy(optimizer: tf.Optimizer): Promise<number[]> {
+async function lossesBy(
+  optimizer: tf.Optimizer,
+  callback?: tf.Callback,
+  calls: readonly number[] = [EPOCHS],
+): Promise<number[]> {
   const model = tf.sequential({ layers: [tf.layers.dense({ units: 1, inputShape: [3] })] });
   model.setWeights([tf.tensor2d(W0, [3, 1]), tf.tensor1d([0])]);
   model.compile({ optimizer, loss: 'meanSquaredError' });
-  const { history } = await model.fit(tf.tensor2d(X), tf.tensor2d(Y, [4, 1]), {
-    ...{ epochs: EPOCHS, batchSize: 4, shuffle: false, yieldEvery: 'never' },
-  });
-  return history.loss as number[];
+  const losses: number[] = [];
+  for (const epochs of calls) {
+    const { history } = await model.fit(tf.tensor2d(X), tf.tensor2d(Y, [4, 1]), {
+      ...{ epochs, batchSize: 4, shuffle: false, yieldEvery: 'never' },
+      ...(callback === undefined ? {} : { callbacks: [callback] }),
+    });
+    losses.push(...(history.loss as number[]));
+  }
+  return losses;
 }
 
 /** The same in float64: v = 0.5v + g, p −= α(t)v with α half a cosine from the tuned rate, after a warm-up over a fifth. */
@@ -122,6 +131,52 @@ test('trains a model with the losses of its recurrence, at the rate that was fou
     horizon: HORIZON,
     estimator: { name: 'nres', sigma: 0.1 },
     after: { mean: result.after!.mean },
+  });
+});
+
+describe('the schedule that was found, as a callback of model.fit', () => {
+  const far = (losses: readonly number[], expected: readonly number[]): number =>
+    Math.max(...expected.map((loss, t) => Math.abs(losses[t] / loss - 1)));
+
+  test('gives an optimizer of tf.train its rate step by step, from fit to fit', async () => {
+    const result = await tune(options);
+    const expected = lossesByHand(Math.exp(result.theta[0]));
+    for (const calls of [[EPOCHS], [3, 4, EPOCHS - 7]]) {
+      const losses = await lossesBy(tf.train.momentum(123, 0.5), result.callback(), calls);
+      expect(far(losses, expected)).toBeLessThan(2e-6);
+    }
+  });
+
+  test('a rate that is the same at every step; optimizers that keep theirs as a number', async () => {
+    const constant = await tune({ ...options, optimizer: adam({ learningRate: meta.log(0.05) }) });
+    const rate = constant.description!.values.learningRate;
+    expect(Math.abs(rate / 0.05 - 1)).toBeGreaterThan(0.1);
+    const losses = await lossesBy(tf.train.adam(123, 0.9, 0.999, 1e-8), constant.callback());
+    expect(far(losses, await lossesBy(tf.train.adam(rate, 0.9, 0.999, 1e-8)))).toBeLessThan(1e-6);
+  });
+
+  test.each<[string, TuneOptions, string]>([
+    [
+      'more than the rate',
+      { ...options, optimizer: sgd({ learningRate: meta.log(0.05), momentum: meta.logit(0.5) }) },
+      'expected a run that tuned "learningRate", got learningRate, momentum. Compile the model with result.optimizer()',
+    ],
+    [
+      'another number',
+      { ...options, optimizer: sgd({ learningRate: 0.05, momentum: meta.logit(0.5) }) },
+      'expected a run that tuned "learningRate", got momentum.',
+    ],
+  ])('refused, where what was tuned is %s', async (_, given, message) => {
+    const result = await tune({ ...given, iterations: 1 });
+    expect(() => result.callback()).toThrow(UserError);
+    expect(() => result.callback()).toThrow(message);
+  });
+
+  test('refused by a model whose optimizer has no rate', async () => {
+    const result = await tune({ ...options, iterations: 1 });
+    await expect(lossesBy(result.optimizer(), result.callback())).rejects.toThrow(
+      'expected one of tf.train, got a OuterloopOptimizer without such a number',
+    );
   });
 });
 
