@@ -42,6 +42,7 @@ import {
   planTasks,
   resolveConfig,
   runSummary,
+  startingAt,
   trainingRecord,
   unroll,
   type HeldOutParts,
@@ -54,6 +55,7 @@ import {
   type RunPlan,
   type RunResult,
   type RunSettings,
+  type StartingTheta,
   type UnrollOptions,
 } from './outer';
 import {
@@ -62,9 +64,11 @@ import {
   isFolder,
   optimizerOfRun,
   readRunConfig,
+  readStart,
   readWhole,
   resumeRun,
   RunDirectory,
+  startFrom,
   startRun,
   writeWhole,
 } from './outer/run-directory';
@@ -102,6 +106,8 @@ interface CommonOptions {
   readonly thetaAverage?: number;
   readonly evaluation?: TuneEvaluation;
   readonly checkpoint?: Partial<RunSettings['checkpoint']>;
+  /** The folder of a run whose θ is this one's θ₀; by default what the optimizer, or the problem, draws by the seed. */
+  readonly warmStart?: string;
   /** The run's folder: absent or empty, or with `resume` that of an earlier run of the same code. */
   readonly out?: string;
   /** Goes on with the run in `out`. */
@@ -323,7 +329,7 @@ export async function tune(options: TuneOptions): Promise<TuneResult> {
   if (out !== undefined && !resume) checkFree(out);
   const built = await buildProblem(options);
   const outerOptimizer = options.outerOptimizer ?? adam({ learningRate: 0.01 });
-  const plan: RunPlan = {
+  const cold: RunPlan = {
     problem: built.problem,
     tasks: built.tasks,
     ...(built.heldOut === undefined ? {} : { heldOut: built.heldOut }),
@@ -331,6 +337,9 @@ export async function tune(options: TuneOptions): Promise<TuneResult> {
     outerOptimizer,
     settings,
   };
+  const { warmStart } = options;
+  const start = warmStart === undefined ? undefined : startOf(warmStart, options);
+  const plan = start === undefined ? cold : startingAt(cold, start);
   const { thetaAverage, ...recorded } = settings;
   const beside = options.evaluation?.tasks ?? [];
   const config = {
@@ -338,6 +347,7 @@ export async function tune(options: TuneOptions): Promise<TuneResult> {
     ...recorded,
     ...(beside.length === 0 ? {} : { evaluation: { ...recorded.evaluation, tasks: await recordedHeldOut(beside) } }),
     ...(thetaAverage === undefined ? {} : { thetaAverage }),
+    ...(warmStart === undefined ? {} : { warmStart }),
     estimator: { ...options.estimator.settings, name: options.estimator.name },
     outerOptimizer: { ...outerOptimizer.settings, name: outerOptimizer.name },
   } as unknown as ConfigObject;
@@ -362,6 +372,7 @@ export async function tune(options: TuneOptions): Promise<TuneResult> {
                     compiled,
                     requestedEngine: engine,
                     library: true,
+                    ...(start === undefined ? {} : { start: start.theta }),
                     ...(built.optimizer === undefined ? {} : { namedOptimizer: built.optimizer.config !== undefined }),
                   })).begin(),
           }),
@@ -373,6 +384,12 @@ export async function tune(options: TuneOptions): Promise<TuneResult> {
     directory?.close();
     await opened.engine.dispose();
   }
+}
+
+/** θ₀ of a warm start; of a run that goes on, as it began. */
+function startOf(path: string, { out, resume = false }: TuneOptions): StartingTheta {
+  if (!resume || out === undefined) return startFrom(path);
+  return { theta: readStart(out), layout: readRunConfig(out).run.layout, from: out };
 }
 
 function views(

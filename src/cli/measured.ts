@@ -12,7 +12,14 @@ import {
   type PreparedRun,
   type Resolver,
 } from '../outer';
-import { listCheckpoints, readCheckpoint, readRecordedRun, sweepRuns, type RecordedRun } from '../outer/run-directory';
+import {
+  listCheckpoints,
+  readCheckpoint,
+  readRecordedRun,
+  readStart,
+  sweepRuns,
+  type RecordedRun,
+} from '../outer/run-directory';
 import { checkSameTheta, compareRuns, seedOf } from '../report';
 import { readInput } from './commands/train';
 import { dataProgress } from './data-progress';
@@ -112,7 +119,9 @@ export interface RecordedTheta {
  */
 export function recordedThetas({ config, plan }: PreparedRun, run: RecordedRun): RecordedTheta[] {
   const sameStart = JSON.stringify(config.optimizer) === JSON.stringify(run.config.optimizer);
-  const start = sameStart ? [{ iteration: 0, theta: initialTheta(plan.problem, seedOf(run)) }] : [];
+  const began = (): Float64Array =>
+    'warmStart' in run.config ? readStart(run.path) : initialTheta(plan.problem, seedOf(run));
+  const start = sameStart ? [{ iteration: 0, theta: began() }] : [];
   const lines = run.history.flatMap(({ iteration, theta }) =>
     theta?.every((value) => value !== null) === true
       ? [{ iteration: iteration + 1, theta: Float64Array.from(theta) }]

@@ -117,6 +117,7 @@ function build(terminal: Terminal, run: (action: Action) => void): Command {
       new Option('--quick', 'the short form of a preset that has one, e.g. lopt-fashion8: minutes').conflicts('demo'),
     )
     .option('--demo', 'its shortest form: a few minutes, to see it work')
+    .option('--warm-start <dir>', 'begin at the θ of another run of the same optimizer')
     .action((target: string, options: TrainOptions & FormOptions & Alias) =>
       run(() => train(target, withOutput(options), terminal)),
     );

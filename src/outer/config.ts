@@ -55,6 +55,8 @@ export interface ResolvedConfig {
     readonly tasks?: string | readonly ConfigValue[];
   };
   readonly checkpoint: { readonly seconds: number; readonly keep: number };
+  /** The folder of a run whose θ is this one's θ₀; absent: what the problem draws by the seed. */
+  readonly warmStart?: string;
 }
 
 const positiveInteger = z.int().positive();
@@ -89,6 +91,7 @@ const configSchema = z.strictObject({
   checkpoint: z
     .strictObject({ seconds: z.number().positive().default(60), keep: positiveInteger.default(5) })
     .prefault({}),
+  warmStart: z.string().min(1).optional(),
 });
 
 /** A preset with everything that it builds upon merged in; the keys of the outermost win. */

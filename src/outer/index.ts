@@ -116,3 +116,4 @@ export {
   type TunedRate,
 } from './meta-test';
 export { DEFAULT_BASE_LINES, RELATIVE_TASKS } from './meta-test-tasks';
+export { startingAt, type StartingTheta } from './warm-start';

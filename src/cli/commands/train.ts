@@ -29,6 +29,8 @@ export interface FormOptions {
   readonly quick?: boolean;
   /** The shortest. */
   readonly demo?: boolean;
+  /** The folder of a run that this one's θ₀ is the θ of. */
+  readonly warmStart?: string;
 }
 
 const FILE = /\.(ya?ml|json)$/i;
@@ -94,6 +96,7 @@ export async function train(target: string, options: TrainOptions & FormOptions,
   const overrides: Override[] = (options.set ?? []).map(parseOverride);
   if (options.seed !== undefined) overrides.push(parseOverride(`seed=${options.seed}`));
   if (options.engine !== undefined) overrides.push({ key: 'engine', value: options.engine });
+  if (options.warmStart !== undefined) overrides.push({ key: 'warmStart', value: resolve(options.warmStart) });
   const form = PRESET_FORMS.find((name) => options[name] === true);
   const given = form === undefined ? input.config : withForm(input.config, form, resolver);
   const config = resolveConfig(given, overrides, resolver);

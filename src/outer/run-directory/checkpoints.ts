@@ -12,6 +12,9 @@ const FORMAT = 'outerloop-checkpoint-1';
 const BEST_FORMAT = 'outerloop-best-1';
 /** The best evaluated θ. Not one of those that `checkpoint.keep` counts. */
 const BEST = 'best.safetensors';
+const START_FORMAT = 'outerloop-start-1';
+/** θ₀ of a run that began at a θ of another run, which may be gone by the time this one is resumed. */
+const START = 'start.safetensors';
 const NAME = /^iteration-(\d{8,})\.safetensors$/;
 /** A checkpoint larger than this leaves room for few. */
 const LARGE_BYTES = 200e6;
@@ -56,7 +59,8 @@ export function removeLeftovers(run: string): void {
   } catch {
     return;
   }
-  for (const name of names) if (!NAME.test(name) && name !== BEST) rmSync(join(folderOf(run), name), { force: true });
+  for (const name of names)
+    if (!NAME.test(name) && name !== BEST && name !== START) rmSync(join(folderOf(run), name), { force: true });
 }
 
 /**
@@ -152,6 +156,33 @@ export function readBest(run: string): BestEvaluation | undefined {
     throw new CheckpointError(`${path} holds no θ of this version: expected ${BEST_FORMAT}, got ${got}.`);
   }
   return best;
+}
+
+/** Keeps θ₀ of a warm start. */
+export function writeStart(run: string, theta: Float64Array): void {
+  written(run, () => mkdirSync(folderOf(run), { recursive: true }));
+  const bytes = encodeSafetensors({ tensors: { theta: vector(theta) }, metadata: { format: START_FORMAT } });
+  writeWhole(join(folderOf(run), START), bytes);
+}
+
+/** @throws CheckpointError if the file is missing or damaged */
+export function readStart(run: string): Float64Array {
+  const path = join(folderOf(run), START);
+  let bytes: Uint8Array;
+  try {
+    bytes = readFileSync(path);
+  } catch (error) {
+    const reason = (error as Error).message;
+    throw new CheckpointError(`${path}, where the run began, cannot be read: ${reason}. Start a new run.`, {
+      cause: error,
+    });
+  }
+  const { tensors, metadata } = decodeSafetensors(bytes, path);
+  const { theta } = tensors as Readonly<Record<string, NamedArray | undefined>>;
+  if (metadata.format !== START_FORMAT || !(theta?.data instanceof Float64Array)) {
+    throw new CheckpointError(`${path} holds no θ of this version: expected ${START_FORMAT}.`);
+  }
+  return theta.data;
 }
 
 /** The newest `keep` stay, or two once one of them is large; the one just written always does. */

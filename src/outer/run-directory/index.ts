@@ -1,5 +1,13 @@
 /** Runs on disk. Needs Node; the rest of src/outer does not. */
-export { chooseCheckpoint, listCheckpoints, readCheckpoint, type Checkpoint, type CheckpointFile } from './checkpoints';
+export {
+  chooseCheckpoint,
+  listCheckpoints,
+  readCheckpoint,
+  readStart,
+  type Checkpoint,
+  type CheckpointFile,
+} from './checkpoints';
+export { startFrom } from './warm-start';
 export type { CheckpointChoice } from './chosen-theta';
 export { isFolder, readWhole, writeJson, writeWhole } from './files';
 export { theseVersions, thisMachine, type Machine, type Versions } from './machine';

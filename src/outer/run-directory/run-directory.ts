@@ -36,7 +36,7 @@ import type { OpenedEngine } from '../resolver';
 import { runSummary, type MetricsLine, type RunResult, type RunSummary } from '../result';
 import type { CompiledProblem, RunStore, SavedRun } from '../run';
 import type { SigmaProbe } from '../sigma-probe';
-import { chooseCheckpoint, goBackTo, removeLeftovers, writeBest, writeCheckpoint } from './checkpoints';
+import { chooseCheckpoint, goBackTo, removeLeftovers, writeBest, writeCheckpoint, writeStart } from './checkpoints';
 import { append, reviveNumbers, writeJson, writeWhole, written } from './files';
 import { FolderLock, isDeadAside, isLocked, LOCK } from './lock';
 import { differences, theseVersions, thisMachine, type Fingerprint, type Machine, type Versions } from './machine';
@@ -113,6 +113,8 @@ export interface CreateOptions {
   readonly plugins?: readonly string[];
   readonly library?: boolean;
   readonly namedOptimizer?: boolean;
+  /** θ₀, if it is that of a warm start. */
+  readonly start?: Float64Array;
 }
 
 export interface OpenOptions {
@@ -287,6 +289,7 @@ export class RunDirectory implements RunStore {
       };
       const recorded = { ...config, engine: opened.engine.name, run };
       writeJson(join(path, CONFIG), recorded);
+      if (options.start !== undefined) writeStart(path, options.start);
       return new RunDirectory(resolve(path), lock, digestOf(config), keepOf(config), []);
     } catch (error) {
       lock.release();

@@ -9,8 +9,11 @@ import type { Resolver } from '../resolver';
 import type { RunResult } from '../result';
 import { executeRun, type CompiledProblem, type RunPlan } from '../run';
 import { compileTasks, type CompiledPlan } from '../several-tasks';
+import { startingAt } from '../warm-start';
+import { readStart } from './checkpoints';
 import { chosenTheta, type CheckpointChoice } from './chosen-theta';
 import { checkFree, readRunConfig, RunDirectory, type OpenOptions, type RunConfig } from './run-directory';
+import { startFrom } from './warm-start';
 
 export interface StartOptions {
   readonly config: ResolvedConfig;
@@ -37,8 +40,9 @@ export async function startRun(options: StartOptions): Promise<RunResult> {
   try {
     const prepared = await prepareRun(config, resolver, dataWatch(listeners, signal));
     const recorded = prepared.config as unknown as ConfigObject;
+    const start = config.warmStart === undefined ? undefined : startFrom(config.warmStart);
     return await executeRun({
-      plan: prepared.plan,
+      plan: start === undefined ? prepared.plan : startingAt(prepared.plan, start),
       opened,
       ...(out === undefined
         ? {}
@@ -50,6 +54,7 @@ export async function startRun(options: StartOptions): Promise<RunResult> {
                 compiled,
                 requestedEngine: config.engine,
                 plugins,
+                ...(start === undefined ? {} : { start: start.theta }),
               })).begin(),
           }),
       listeners,
@@ -101,9 +106,13 @@ export async function resumeRun(path: string, options: ResumeOptions): Promise<R
   try {
     const open = (directory = RunDirectory.open(path, { ...options, opened, requestedEngine: options.engine }));
     const { plan } = await prepareRun(config, resolver, dataWatch(listeners, signal));
+    const begun =
+      config.warmStart === undefined
+        ? plan
+        : startingAt(plan, { theta: readStart(path), layout: recorded.run.layout, from: path });
     const reason = { ...opened, reason: `the engine of the run (${recorded.run.engineReason})` };
     return await executeRun({
-      plan,
+      plan: begun,
       opened: options.engine === undefined ? reason : opened,
       store: () => open.begin(),
       listeners,
