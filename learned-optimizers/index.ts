@@ -50,9 +50,11 @@ export {
   cosine,
   exponential,
   inverseTime,
+  piecewiseLinear,
   type CosineOptions,
   type ExponentialOptions,
   type InverseTimeOptions,
+  type PiecewiseLinearOptions,
 } from './schedules';
 export { sgd, type SgdOptions } from './sgd';
 export {

@@ -20,6 +20,7 @@ function progress(t: tf.Tensor, timescale: tf.Tensor): tf.Tensor {
 
 /**
  * A schedule with a timescale in inner steps that is the horizon unless it was given.
+ * @param options what it is registered with beside the timescale, where that is not the parameters themselves
  * @throws ConfigurationError from `at` if there was neither.
  */
 function timed(
@@ -27,28 +28,34 @@ function timed(
   parameters: Readonly<Record<string, HyperNumber>>,
   timescale: HyperNumber | undefined,
   at: (parameters: Natural, progress: tf.Tensor) => tf.Tensor,
+  options: Readonly<Record<string, unknown>> = parameters,
 ): Schedule {
   if (timescale !== undefined) checkHyperNumber('timescale', timescale, { above: 0 });
-  const all = timescale === undefined ? parameters : { ...parameters, timescale };
-  return withConfig<Schedule>(name, all, {
-    kind: 'schedule',
+  const given = timescale === undefined ? {} : { timescale };
+  return withConfig<Schedule>(
     name,
-    parameters: all,
-    at: (natural, t) => {
-      if (timescale === undefined) {
-        throw new ConfigurationError(
-          'timescale',
-          'a number of inner steps',
-          'none',
-          `The ${name} schedule takes it from the horizon only where there is a finite one.`,
-        );
-      }
-      return at(natural, progress(t, natural.timescale));
+    { ...options, ...given },
+    {
+      kind: 'schedule',
+      name,
+      parameters: { ...parameters, ...given },
+      at: (natural, t) => {
+        if (timescale === undefined) {
+          throw new ConfigurationError(
+            'timescale',
+            'a number of inner steps',
+            'none',
+            `The ${name} schedule takes it from the horizon only where there is a finite one.`,
+          );
+        }
+        return at(natural, progress(t, natural.timescale));
+      },
+      ...(timescale === undefined && {
+        forHorizon: (horizon: number) =>
+          timed(name, parameters, Number.isFinite(horizon) ? horizon : undefined, at, options),
+      }),
     },
-    ...(timescale === undefined && {
-      forHorizon: (horizon: number) => timed(name, parameters, Number.isFinite(horizon) ? horizon : undefined, at),
-    }),
-  });
+  );
 }
 
 /** The same value at every step. */
@@ -126,6 +133,57 @@ export function cosine({ initial, final = 0, warmup = 0, timescale }: CosineOpti
   });
 }
 
+export interface PiecewiseLinearOptions {
+  /** At the knots, two or more. */
+  readonly values: readonly HyperNumber[];
+  /** Of the knots, as shares of the timescale, increasing from 0 or more; by default equally spaced from 0 to 1. */
+  readonly places?: readonly number[];
+  /** Inner steps that a place of 1 stands for; by default the horizon. 1: places are steps. */
+  readonly timescale?: HyperNumber;
+}
+
+/** @throws ConfigurationError */
+function checkKnots({ values, places }: PiecewiseLinearOptions): void {
+  if (values.length < 2) throw new ConfigurationError('values', 'two values or more', String(values.length));
+  values.forEach((value, i) => {
+    checkHyperNumber(`values.${i}`, value, { min: 0 });
+  });
+  if (places === undefined) return;
+  if (places.length !== values.length) {
+    const expected = `${values.length} places, one for each value`;
+    throw new ConfigurationError('places', expected, String(places.length));
+  }
+  places.forEach((place, i) => {
+    checkHyperNumber(`places.${i}`, place, i === 0 ? { min: 0 } : { above: places[i - 1] });
+  });
+}
+
+/**
+ * Straight lines from knot to knot; before the first the first value, after the last the last. θ names the values in
+ * order: `value1`, …
+ * @throws ConfigurationError for fewer than two values, or places that are not as many or do not increase.
+ */
+export function piecewiseLinear(options: PiecewiseLinearOptions): Schedule {
+  checkKnots(options);
+  const { values, places, timescale } = options;
+  const knots = values.length;
+  const at = places ?? values.map((_, i) => i / (knots - 1));
+  // Of one length, so that the order of names is that of the knots.
+  const names = values.map((_, i) => `value${String(i + 1).padStart(String(knots).length, '0')}`);
+  const parameters = Object.fromEntries(names.map((name, i) => [name, values[i]]));
+  /** From 0 at knot i to 1 at knot k; beyond these below 0 or above 1. */
+  const way = (x: tf.Tensor, i: number, k: number): tf.Tensor =>
+    tf.mul(k > i ? tf.sub(x, at[i]) : tf.sub(at[i], x), 1 / Math.abs(at[k] - at[i]));
+  const weight = (x: tf.Tensor, i: number): tf.Tensor => {
+    const sides = [i - 1, i + 1].filter((k) => k >= 0 && k < knots).map((k) => way(x, k, i));
+    return tf.minimum(tf.maximum(sides.length === 1 ? sides[0] : tf.minimum(sides[0], sides[1]), 0), 1);
+  };
+  // A sum of values times weights, not of differences: these would cancel what is left of a small value after large ones.
+  const line = (natural: Natural, x: tf.Tensor): tf.Tensor =>
+    names.map((name, i) => tf.mul(natural[name], weight(x, i))).reduce((a, b) => tf.add(a, b));
+  return timed('piecewise-linear', parameters, timescale, line, { values, ...(places !== undefined && { places }) });
+}
+
 const timescale = hyperNumber({ above: 0 }).optional();
 
 /** Registers every schedule of this file. */
@@ -155,4 +213,27 @@ export function registerSchedules({ schedule }: Registrar): void {
     }),
     create: cosine,
   });
+  schedule('piecewise-linear', {
+    description: 'straight lines between values at given places',
+    options: z
+      .strictObject({
+        values: z.array(hyperNumber({ min: 0 })),
+        places: z.array(z.number()).optional(),
+        timescale,
+      })
+      .superRefine((options, context) => {
+        try {
+          checkKnots(options);
+        } catch (error) {
+          if (!(error instanceof ConfigurationError)) throw error;
+          context.addIssue({ code: 'custom', message: error.expected, path: pathOf(error.key) });
+        }
+      }),
+    create: piecewiseLinear,
+  });
+}
+
+/** `places.1` → ['places', 1]. */
+function pathOf(key: string): (string | number)[] {
+  return key.split('.').map((part) => (/^\d+$/.test(part) ? Number(part) : part));
 }

@@ -77,6 +77,7 @@ const SCHEDULES: Readonly<Record<string, Schedule>> = {
   constant: made.constant({ value: meta.log(0.03) }),
   'inverse-time': made.inverseTime({ initial: meta.log(0.03), decay: 2, timescale: meta.log(3) }),
   exponential: made.exponential({ initial: 0.03, rate: meta.logit(0.4), timescale: 3 }),
+  'piecewise-linear': made.piecewiseLinear({ values: [0.01, meta.log(0.03)], places: [0.2, 0.7], timescale: 5 }),
   cosine: made.cosine({ initial: meta.log(0.03), final: 0.01, warmup: 0.3, timescale: 5 }),
 };
 
@@ -167,6 +168,12 @@ test('what was left to the horizon is in the config of what it was bound to, in 
   const config = { name: 'cosine', initial: 'meta.log(0.1)', final: 0, warmup: 0.25 };
   const optimizer = made.sgd({ learningRate: rate });
   expect(optimizer.config).toEqual({ name: 'sgd', learningRate: config });
+  const knots = made.piecewiseLinear({ values: [0.1, meta.log(0.2)] });
+  expect(knots.forHorizon!(7).config).toEqual({
+    name: 'piecewise-linear',
+    values: [0.1, 'meta.log(0.2)'],
+    timescale: 7,
+  });
   const inner = made.accumulateGradients({ batches: 3, optimizer: made.withWeightDecay({ optimizer }) });
   const bound = inner.forHorizon!(13);
   expect(bound.config).toMatchObject({ optimizer: { optimizer: { learningRate: { ...config, timescale: 5 } } } });

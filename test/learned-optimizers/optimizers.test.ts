@@ -27,6 +27,7 @@ import {
   learnableSgdm,
   lion,
   nadamW,
+  piecewiseLinear,
   rAdam,
   rmsProp,
   sgd,
@@ -150,6 +151,23 @@ const rows: readonly Row[] = [
     recurrence: heavyBall((t) => exp(log(0.1)) / (1 + t / HORIZON) ** exp(log(3)), 0.5, false),
     theta: { 'learningRate.decay': log(3), 'learningRate.initial': log(0.1) },
     described: { 'learningRate.decay': 3, 'learningRate.initial': 0.1 },
+  },
+  {
+    name: 'learned knots of the rate and the momentum',
+    optimizer: sgd({
+      learningRate: piecewiseLinear({ values: [meta.log(0.02), meta.log(0.1), 0.01], places: [0, 0.25, 0.5] }),
+      momentum: piecewiseLinear({ values: [meta.logit(0.5), 0.9], timescale: 64 }),
+    }),
+    recurrence: heavyBall(
+      (t) =>
+        t <= 25
+          ? exp(log(0.02)) + ((exp(log(0.1)) - exp(log(0.02))) * t) / 25
+          : f(0.01) + (exp(log(0.1)) - f(0.01)) * Math.max(0, (50 - t) / 25),
+      (t) => 0.5 + (f(0.9) - 0.5) * Math.min(t / 64, 1),
+      false,
+    ),
+    theta: { 'learningRate.value1': log(0.02), 'learningRate.value2': log(0.1), 'momentum.value1': logit(0.5) },
+    described: { 'learningRate.value1': 0.02, 'learningRate.value2': 0.1, 'momentum.value1': 0.5 },
   },
   {
     name: 'learnable-sgdm',

@@ -1,7 +1,7 @@
 /** Conformance of schedules: a row each, with its formula in float64. */
 import * as tf from '@tensorflow/tfjs';
 import { hyperTheta, hyperValues, meta, type Schedule } from '../../src/contracts';
-import { constant, cosine, exponential, inverseTime, sgd } from '../../learned-optimizers';
+import { constant, cosine, exponential, inverseTime, piecewiseLinear, sgd } from '../../learned-optimizers';
 
 const HORIZON = 400;
 
@@ -10,6 +10,18 @@ interface Row {
   readonly schedule: Schedule;
   /** Value at t with the horizon filled in. */
   readonly formula: (t: number) => number;
+}
+
+type Knot = readonly [t: number, value: number];
+
+/** Linear interpolation, segment by segment. */
+function between(knots: readonly Knot[], t: number): number {
+  if (t <= knots[0][0]) return knots[0][1];
+  for (let i = 1; i < knots.length; i++) {
+    const [[t0, v0], [t1, v1]] = [knots[i - 1], knots[i]];
+    if (t <= t1) return v0 + ((v1 - v0) * (t - t0)) / (t1 - t0);
+  }
+  return knots[knots.length - 1][1];
 }
 
 const rows: readonly Row[] = [
@@ -38,6 +50,56 @@ const rows: readonly Row[] = [
     name: 'cosine with warm-up',
     schedule: cosine({ initial: 0.2, warmup: 0.25, timescale: 200 }),
     formula: (t) => (t < 50 ? 0.2 * (t / 50) : 0.1 * (1 + Math.cos((Math.PI * Math.min(t - 50, 150)) / 150))),
+  },
+  {
+    name: 'piecewise-linear',
+    schedule: piecewiseLinear({ values: [0, meta.log(0.3), 1e-4] }),
+    formula: (t) =>
+      between(
+        [
+          [0, 0],
+          [200, 0.3],
+          [400, 1e-4],
+        ],
+        t,
+      ),
+  },
+  {
+    name: 'piecewise-linear, own places, constant before the first and after the last',
+    schedule: piecewiseLinear({ values: [0.1, meta.linear(0.4), meta.log(0.2)], places: [0.02, 0.25, 0.6] }),
+    formula: (t) =>
+      between(
+        [
+          [8, 0.1],
+          [100, 0.4],
+          [240, 0.2],
+        ],
+        t,
+      ),
+  },
+  {
+    name: 'piecewise-linear, learned timescale, many knots',
+    schedule: piecewiseLinear({
+      values: Array.from({ length: 12 }, (_, i) => meta.log(1 / (1 + i * i))),
+      timescale: meta.log(220),
+    }),
+    formula: (t) =>
+      between(
+        Array.from({ length: 12 }, (_, i): Knot => [20 * i, 1 / (1 + i * i)]),
+        t,
+      ),
+  },
+  {
+    name: 'piecewise-linear, places in steps',
+    schedule: piecewiseLinear({ values: [0.5, 0.1], places: [1, 201], timescale: 1 }),
+    formula: (t) =>
+      between(
+        [
+          [1, 0.5],
+          [201, 0.1],
+        ],
+        t,
+      ),
   },
 ];
 
@@ -76,6 +138,15 @@ test('without a horizon, a schedule that needs one says so', () => {
   expect(() => endless.at({}, tf.scalar(0, 'int32'))).toThrow('timescale');
 });
 
+test('the names of many knots in θ are in the order of the knots', () => {
+  const { parameters } = piecewiseLinear({ values: Array.from({ length: 12 }, (_, i) => i) });
+  expect(
+    Object.entries(parameters)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([, value]) => value),
+  ).toEqual(Array.from({ length: 12 }, (_, i) => i));
+});
+
 test('a given timescale is not replaced by the horizon', () => {
   expect(inverseTime({ initial: 0.1, decay: 1, timescale: 5000 })).not.toHaveProperty('forHorizon');
 });
@@ -84,6 +155,20 @@ test.each([
   ['initial: expected a finite number at least 0, got -1', () => inverseTime({ initial: -1, decay: 1 })],
   ['timescale: expected a finite number above 0, got 0', () => inverseTime({ initial: 1, decay: 1, timescale: 0 })],
   ['warmup: expected a finite number at least 0 below 1, got 1', () => cosine({ initial: 1, warmup: 1 })],
+  ['values: expected two values or more, got 1', () => piecewiseLinear({ values: [1] })],
+  ['values.1: expected a finite number at least 0, got -1', () => piecewiseLinear({ values: [1, -1] })],
+  [
+    'places: expected 2 places, one for each value, got 3',
+    () => piecewiseLinear({ values: [1, 2], places: [0, 0.5, 1] }),
+  ],
+  [
+    'places.2: expected a finite number above 0.5, got 0.5',
+    () => piecewiseLinear({ values: [1, 2, 3], places: [0, 0.5, 0.5] }),
+  ],
+  [
+    'places.0: expected a finite number at least 0, got -0.5',
+    () => piecewiseLinear({ values: [1, 2], places: [-0.5, 1] }),
+  ],
   ['momentum: expected a finite number at least 0 below 1, got 1.5', () => sgd({ momentum: 1.5 })],
   ['learningRate: expected a finite number at least 0, got NaN', () => sgd({ learningRate: NaN })],
 ])('%s', (message, make) => {

@@ -57,6 +57,18 @@ const WRONG: readonly (readonly [string, ConfigObject, readonly string[], readon
       'nothing',
     ],
   ],
+  [
+    'a schedule with one knot',
+    {},
+    ['optimizer.learningRate={ name: piecewise-linear, values: [meta.log(0.1)] }'],
+    ['optimizer.learningRate.values', 'two values or more', '["meta.log(0.1)"]'],
+  ],
+  [
+    'knots that go back',
+    {},
+    ['optimizer.learningRate={ name: piecewise-linear, values: [0.1, 0.2, meta.log(0.3)], places: [0, 0.5, 0.2] }'],
+    ['optimizer.learningRate.places.2', 'a finite number above 0.5', '0.2'],
+  ],
   ['no task', { task: null }, [], ['task', 'the name of a task', 'nothing']],
   ['no optimizer', { optimizer: null }, [], ['optimizer', 'the name of an optimizer', 'nothing']],
   ['neither', { task: null, optimizer: null }, [], ['problem', 'a problem, or a task and an optimizer', 'neither']],

@@ -9,6 +9,7 @@ import {
   nres,
   outer,
   pes,
+  piecewiseLinear,
   quadraticProblem,
   parseOverride,
   quadraticTask,
@@ -69,6 +70,23 @@ describe('tune', () => {
     const page = join(folder, 'report.html');
     await result.report(page);
     expect(readFileSync(page, 'utf8')).toContain('learningRate');
+  });
+
+  it('tunes the knots of a schedule', async () => {
+    const learningRate = piecewiseLinear({ values: [meta.log(0.1), meta.log(0.1), 0] });
+    const result = await tune({ ...options, optimizer: sgd({ learningRate }) });
+    expect(result.after!.mean).toBeLessThan(result.before!.mean);
+    const [first, second] = result.theta.map(Math.exp);
+    expect(Object.values(result.description!.values).map((value) => value.toFixed(5))).toEqual(
+      [first, second].map((value) => value.toFixed(5)),
+    );
+    const expected = { 0: first, 5: (first + second) / 2, 10: second, 15: second / 2, 20: 0, 99: 0 };
+    for (const [t, value] of Object.entries(expected)) {
+      expect(Math.abs(result.schedule.at(Number(t)).learningRate - value)).toBeLessThan(1e-6 * first);
+    }
+    const page = join(folder, 'knots.html');
+    await result.report(page);
+    expect(readFileSync(page, 'utf8')).toContain('Schedule: learningRate');
   });
 
   it('gives the same bits for the same seed', async () => {

@@ -14,6 +14,7 @@ import {
   lars,
   lion,
   nadamW,
+  piecewiseLinear,
   rAdam,
   rmsProp,
   sgd,
@@ -26,6 +27,10 @@ const learningRate = meta.log(0.02);
 /** With learned numbers of every transform; one a line. */
 export const ALL_OPTIMIZERS: Readonly<Record<string, LearnedOptimizer>> = {
   sgd: sgd({ learningRate: inverseTime({ initial: learningRate, decay: meta.log(2) }) }),
+  knots: sgd({
+    learningRate: piecewiseLinear({ values: [0.01, meta.log(0.03), meta.linear(0.02)], places: [0, 0.1, 0.2] }),
+    momentum: piecewiseLinear({ values: [meta.logit(0.5), meta.logit(0.9)], timescale: meta.log(7) }),
+  }),
   nesterov: sgd({ learningRate, momentum: meta.logit(0.9), nesterov: true }),
   adam: adam({ learningRate, beta1: meta.logit(0.9), epsilon: meta.log(1e-3), weightDecay: meta.linear(0.1) }),
   rmsprop: rmsProp({ learningRate, decay: meta.logit(0.9) }),

@@ -24,10 +24,11 @@ export function elementwise(fresh: () => (x: number, g: number, t: number) => nu
   };
 }
 
-export function heavyBall(alpha: Rate, mu: number, nesterov: boolean): Recurrence {
+export function heavyBall(alpha: Rate, momentum: Rate, nesterov: boolean): Recurrence {
   return elementwise(() => {
     let v = 0;
     return (x, g, t) => {
+      const mu = at(momentum, t);
       v = mu * v + g;
       return x - at(alpha, t) * (nesterov ? g + mu * v : v);
     };
