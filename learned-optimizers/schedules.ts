@@ -31,7 +31,7 @@ function timed(
   options: Readonly<Record<string, unknown>> = parameters,
 ): Schedule {
   if (timescale !== undefined) checkHyperNumber('timescale', timescale, { above: 0 });
-  const given = timescale === undefined ? {} : { timescale };
+  const given: Readonly<Record<string, HyperNumber>> = timescale === undefined ? {} : { timescale };
   return withConfig<Schedule>(
     name,
     { ...options, ...given },
