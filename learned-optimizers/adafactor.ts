@@ -1,19 +1,20 @@
 import * as tf from '@tensorflow/tfjs';
-import type { HyperParameter, LearnedOptimizer, Registrar } from '../src/contracts';
+import type { LearnedOptimizer, Registrar } from '../src/contracts';
+import type { LayerHyperParameter } from './by-layer';
 import { hyperWithDefaults, RANGES, registerHandDesigned } from './hyper-options';
 import { average, bounded, perTensor, type Slots } from './per-tensor';
 
 export interface AdafactorOptions {
   /** Upper bound of the relative step ρₖ = min(learningRate, 1/√k) at update k = 1, 2, …; 0.01 by default. */
-  readonly learningRate?: HyperParameter;
+  readonly learningRate?: LayerHyperParameter;
   /** c in the decay β̂₂ₖ = 1 − k^−c; at least 0, 0.8 by default. */
-  readonly decayExponent?: HyperParameter;
+  readonly decayExponent?: LayerHyperParameter;
   /** ε₁, added to squared gradients; 1e-30 by default. */
-  readonly epsilon1?: HyperParameter;
+  readonly epsilon1?: LayerHyperParameter;
   /** ε₂, least root mean square of a parameter that steps are relative to; 1e-3 by default. */
-  readonly epsilon2?: HyperParameter;
+  readonly epsilon2?: LayerHyperParameter;
   /** d: updates whose root mean square is larger are scaled down to it; 1 by default. */
-  readonly clippingThreshold?: HyperParameter;
+  readonly clippingThreshold?: LayerHyperParameter;
 }
 
 const HYPER = {

@@ -1,15 +1,16 @@
 import * as tf from '@tensorflow/tfjs';
-import type { HyperParameter, LearnedOptimizer, Registrar } from '../src/contracts';
+import type { LearnedOptimizer, Registrar } from '../src/contracts';
+import type { LayerHyperParameter } from './by-layer';
 import { hyperWithDefaults, RANGES, registerHandDesigned } from './hyper-options';
 import { perTensor } from './per-tensor';
 
 export interface AdagradOptions {
   /** α; 0.01 by default. */
-  readonly learningRate?: HyperParameter;
+  readonly learningRate?: LayerHyperParameter;
   /** Added to √G, outside the root; 1e-10 by default. */
-  readonly epsilon?: HyperParameter;
+  readonly epsilon?: LayerHyperParameter;
   /** G at the start, in units of squared gradients; 0 by default. */
-  readonly initialAccumulator?: HyperParameter;
+  readonly initialAccumulator?: LayerHyperParameter;
 }
 
 const HYPER = {

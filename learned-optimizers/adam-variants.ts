@@ -1,17 +1,18 @@
 /** Relatives of Adam: one average of gradients, one of something squared. */
 import * as tf from '@tensorflow/tfjs';
-import type { HyperParameter, LearnedOptimizer, Registrar } from '../src/contracts';
+import type { LearnedOptimizer, Registrar } from '../src/contracts';
+import type { LayerHyperParameter } from './by-layer';
 import { hyperWithDefaults, RANGES, registerHandDesigned } from './hyper-options';
 import { average, bounded, perTensor, unbiased } from './per-tensor';
 
 interface AdamVariantOptions {
   /** α; 0.001 by default (Yogi 0.01). */
-  readonly learningRate?: HyperParameter;
+  readonly learningRate?: LayerHyperParameter;
   /** Decay of the mean of gradients, in [0, 1); 0.9 by default. */
-  readonly beta1?: HyperParameter;
+  readonly beta1?: LayerHyperParameter;
   /** Decay of the second moment, in [0, 1); 0.999 by default. */
-  readonly beta2?: HyperParameter;
-  readonly epsilon?: HyperParameter;
+  readonly beta2?: LayerHyperParameter;
+  readonly epsilon?: LayerHyperParameter;
 }
 
 const HYPER = {
@@ -26,7 +27,7 @@ const zeros = (param: tf.Tensor) => ({ first: tf.zerosLike(param), second: tf.ze
 /** NAdamW's options; ε 1e-8 by default, outside the root. */
 export interface NAdamWOptions extends AdamVariantOptions {
   /** Decoupled: p −= αλp beside the step; 0.01 by default. */
-  readonly weightDecay?: HyperParameter;
+  readonly weightDecay?: LayerHyperParameter;
 }
 
 const NADAMW = { ...HYPER, weightDecay: { default: 0.01, ...RANGES.atLeastZero } } as const;
@@ -83,7 +84,7 @@ export function adaBelief(options: AdaBeliefOptions = {}): LearnedOptimizer {
 /** Yogi's options; α 0.01, ε 1e-3 by default, outside the root. */
 export interface YogiOptions extends AdamVariantOptions {
   /** v at the start, in units of squared gradients; 1e-6 by default. */
-  readonly initialAccumulator?: HyperParameter;
+  readonly initialAccumulator?: LayerHyperParameter;
 }
 
 const YOGI = {
@@ -122,7 +123,7 @@ export function yogi(options: YogiOptions = {}): LearnedOptimizer {
 /** RAdam's options; ε 1e-8 by default, outside the root. */
 export interface RAdamOptions extends AdamVariantOptions {
   /** Updates are scaled by the second moment once ρₜ is above this; at least 4, 5 by default. */
-  readonly threshold?: HyperParameter;
+  readonly threshold?: LayerHyperParameter;
 }
 
 const RADAM = { ...HYPER, threshold: { default: 5, min: 4 } } as const;

@@ -1,27 +1,20 @@
 import * as tf from '@tensorflow/tfjs';
-import {
-  checkHyperParameter,
-  treeMap,
-  treeMap2,
-  type HyperParameter,
-  type LearnedOptimizer,
-  type Registrar,
-  type TensorTree,
-} from '../src/contracts';
+import { treeMap, treeMap2, type LearnedOptimizer, type Registrar, type TensorTree } from '../src/contracts';
+import { checkLayers, type LayerHyperParameter } from './by-layer';
 import { handDesigned } from './hand-designed';
 import { RANGES, registerHandDesigned } from './hyper-options';
 
 export interface AdamOptions {
   /** α; 0.001 by default. */
-  readonly learningRate?: HyperParameter;
+  readonly learningRate?: LayerHyperParameter;
   /** Decay of the mean of gradients, in [0, 1); 0.9 by default. */
-  readonly beta1?: HyperParameter;
+  readonly beta1?: LayerHyperParameter;
   /** Decay of the mean of squared gradients, in [0, 1); 0.999 by default. */
-  readonly beta2?: HyperParameter;
+  readonly beta2?: LayerHyperParameter;
   /** Added to √v̂, outside the root; 1e-8 by default. */
-  readonly epsilon?: HyperParameter;
+  readonly epsilon?: LayerHyperParameter;
   /** Decoupled: p −= αλp beside the step; 0 by default. */
-  readonly weightDecay?: HyperParameter;
+  readonly weightDecay?: LayerHyperParameter;
 }
 
 /**
@@ -44,11 +37,11 @@ const ADAMW_DECAY = 0.01;
 
 function adamNamed(name: string, options: AdamOptions): LearnedOptimizer {
   const { learningRate = 0.001, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0 } = options;
-  checkHyperParameter('learningRate', learningRate, { min: 0 });
-  checkHyperParameter('beta1', beta1, { min: 0, below: 1 });
-  checkHyperParameter('beta2', beta2, { min: 0, below: 1 });
-  checkHyperParameter('epsilon', epsilon, { min: 0 });
-  checkHyperParameter('weightDecay', weightDecay, { min: 0 });
+  checkLayers('learningRate', learningRate, { min: 0 });
+  checkLayers('beta1', beta1, { min: 0, below: 1 });
+  checkLayers('beta2', beta2, { min: 0, below: 1 });
+  checkLayers('epsilon', epsilon, { min: 0 });
+  checkLayers('weightDecay', weightDecay, { min: 0 });
   return handDesigned(name, { learningRate, beta1, beta2, epsilon, weightDecay }, {}, (at) => ({
     init: (params) => ({
       first: treeMap(params, (p) => tf.zerosLike(p)),

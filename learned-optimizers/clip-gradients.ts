@@ -15,7 +15,8 @@ import {
 } from '../src/contracts';
 import { RANGES } from './hyper-options';
 import { bounded, norm } from './per-tensor';
-import { innerConfig, replaced, resolveInner, wrap } from './wrapper';
+import { replaced } from './replaced';
+import { innerConfig, resolveInner, wrap } from './wrapper';
 
 export interface ClipGradientsOptions {
   readonly optimizer: LearnedOptimizer;

@@ -5,6 +5,8 @@ import {
   hyperValues,
   isSchedule,
   MetaParameter,
+  treeLeaves,
+  treeMap,
   withConfig,
   type HyperParameter,
   type LearnedOptimizer,
@@ -12,6 +14,8 @@ import {
   type TensorTree,
   type ThetaDescription,
 } from '../src/contracts';
+import { flatHyper, hasLayers, layerGroups, mapLayers, type LayerGroup, type LayerHyperParameter } from './by-layer';
+import { replaced } from './replaced';
 
 /** Points of a described curve, at most. */
 const CURVE_POINTS = 201;
@@ -68,23 +72,73 @@ export function describeHyper(hyper: Hyper<string>, theta: TensorTree, horizon: 
   });
 }
 
+type LayerHyper<K extends string> = Readonly<Record<K, LayerHyperParameter>>;
+type Make<K extends string> = (at: (t: tf.Scalar) => Record<K, tf.Tensor>) => Optimizer;
+type Branches = Readonly<Record<string, TensorTree>>;
+
+/** The rule for each group of tensors that share their hyperparameters; its state is a list by group. */
+function layered<K extends string>(hyper: LayerHyper<K>, theta: TensorTree, make: Make<K>): Optimizer {
+  const flat = flatHyper(hyper);
+  const ruleOf = ({ keys }: LayerGroup<K>): Optimizer =>
+    make((t) => {
+      const own = Object.fromEntries(Object.values<string>(keys).map((key) => [key, flat[key]]));
+      const values = hyperValues(own, theta, t);
+      return Object.fromEntries(Object.entries<string>(keys).map(([name, key]) => [name, values[key]])) as never;
+    });
+  /** A group's part of a tree like the parameters, by path. */
+  const part = (tree: TensorTree, { leaves }: LayerGroup<K>): Record<string, tf.Tensor> => {
+    const all = treeLeaves<tf.Tensor>(tree);
+    return Object.fromEntries(leaves.map((leaf) => [all[leaf].path, all[leaf].value]));
+  };
+  return {
+    init: (params) => layerGroups(hyper, params).map((group) => ruleOf(group).init(part(params, group))),
+    update: (args) => {
+      const { params, gradients, state } = args;
+      const results = layerGroups(hyper, params).map((group, i) =>
+        ruleOf(group).update(
+          replaced(args, {
+            params: part(params, group),
+            gradients: part(gradients, group),
+            state: (state as readonly TensorTree[])[i],
+          }),
+        ),
+      );
+      const after = Object.fromEntries(results.flatMap(({ params: moved }) => Object.entries(moved as Branches)));
+      return {
+        params: treeMap(params, (_, path) => after[path] as tf.Tensor),
+        state: results.map((one) => one.state),
+      };
+    },
+  };
+}
+
 /**
- * A hand-designed optimizer as a LearnedOptimizer: θ holds the wrapped hyperparameters (an empty tree if there is none).
- * `make` gets the hyperparameters in natural units as a function of t. `flags` are its other options, for its `config`: the
- * names of all are those of its registration.
+ * A hand-designed optimizer as a LearnedOptimizer: θ holds the wrapped hyperparameters (an empty tree if there is none), those
+ * of layers by their dotted key.
+ * `make` gets the hyperparameters in natural units as a function of t, and must treat every tensor by itself. `flags` are its
+ * other options, for its `config`: the names of all are those of its registration.
  */
 export function handDesigned<K extends string>(
   name: string,
-  hyper: Hyper<K>,
+  hyper: LayerHyper<K>,
   flags: Readonly<Record<string, boolean>>,
-  make: (at: (t: tf.Scalar) => Record<K, tf.Tensor>) => Optimizer,
+  make: Make<K>,
 ): LearnedOptimizer {
   const options = { ...hyper, ...flags };
+  const flat = flatHyper(hyper);
+  const bound = (horizon: number): LayerHyper<K> =>
+    Object.fromEntries(
+      Object.entries<LayerHyperParameter>(hyper).map(([key, value]) => [
+        key,
+        mapLayers(value, key, (one) => (isSchedule(one) ? (one.forHorizon?.(horizon) ?? one) : one)),
+      ]),
+    ) as LayerHyper<K>;
   return withConfig(name, options, {
     name,
-    initTheta: () => hyperTheta(hyper),
-    optimizer: (theta) => make((t) => hyperValues(hyper, theta, t)),
-    describeTheta: (theta, horizon) => describeHyper(overHorizon(hyper, horizon), theta, horizon),
-    forHorizon: (horizon) => handDesigned(name, overHorizon(hyper, horizon), flags, make),
+    initTheta: () => hyperTheta(flat),
+    optimizer: (theta) =>
+      hasLayers(hyper) ? layered(hyper, theta, make) : make((t) => hyperValues(hyper as Hyper<K>, theta, t)),
+    describeTheta: (theta, horizon) => describeHyper(overHorizon(flat, horizon), theta, horizon),
+    forHorizon: (horizon) => handDesigned(name, bound(horizon), flags, make),
   });
 }

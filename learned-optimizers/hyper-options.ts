@@ -1,16 +1,13 @@
 /** Hyperparameters by name, each with its default and range: what an optimizer's options and its registration share. */
 import { z } from 'zod';
+import { type FactoryContext, type HyperRange, type LearnedOptimizer, type Registrar } from '../src/contracts';
 import {
-  checkHyperParameter,
-  hyperConfig,
-  resolveHyperParameter,
-  type FactoryContext,
-  type HyperConfig,
-  type HyperParameter,
-  type HyperRange,
-  type LearnedOptimizer,
-  type Registrar,
-} from '../src/contracts';
+  checkLayers,
+  layerHyperConfig,
+  resolveLayers,
+  type LayerHyperConfig,
+  type LayerHyperParameter,
+} from './by-layer';
 
 /** A default, and the range of numbers and of the initial values of wrapped ones, in natural units. */
 export interface HyperSpec extends HyperRange {
@@ -33,21 +30,21 @@ export function keysOf<K extends string>(record: Readonly<Record<K, unknown>>): 
 /** The options with defaults for those that are left out. @throws ConfigurationError for a number out of its range. */
 export function hyperWithDefaults<K extends string>(
   specs: HyperSpecs<K>,
-  options: Readonly<Partial<Record<K, HyperParameter>>>,
-): Record<K, HyperParameter> {
-  const hyper = {} as Record<K, HyperParameter>;
+  options: Readonly<Partial<Record<K, LayerHyperParameter>>>,
+): Record<K, LayerHyperParameter> {
+  const hyper = {} as Record<K, LayerHyperParameter>;
   for (const name of keysOf(specs)) {
-    const value: HyperParameter = options[name] ?? specs[name].default;
-    checkHyperParameter(name, value, specs[name]);
+    const value: LayerHyperParameter = options[name] ?? specs[name].default;
+    checkLayers(name, value, specs[name]);
     hyper[name] = value;
   }
   return hyper;
 }
 
-/** Schema of hyperparameters: a number, a learned one or a schedule for each, by default the spec's. */
-export function hyperShape<K extends string>(specs: HyperSpecs<K>): Record<K, z.ZodType<HyperConfig>> {
-  const shape = {} as Record<K, z.ZodType<HyperConfig>>;
-  for (const name of keysOf(specs)) shape[name] = hyperConfig(specs[name]).default(specs[name].default);
+/** Schema of hyperparameters: a number, a learned one or a schedule for each or for its layers, by default the spec's. */
+export function hyperShape<K extends string>(specs: HyperSpecs<K>): Record<K, z.ZodType<LayerHyperConfig>> {
+  const shape = {} as Record<K, z.ZodType<LayerHyperConfig>>;
+  for (const name of keysOf(specs)) shape[name] = layerHyperConfig(specs[name]).default(specs[name].default);
   return shape;
 }
 
@@ -56,10 +53,10 @@ export async function resolveHyper<K extends string>(
   specs: HyperSpecs<K>,
   options: Readonly<Record<string, unknown>>,
   context: FactoryContext,
-): Promise<Record<K, HyperParameter>> {
-  const hyper = {} as Record<K, HyperParameter>;
+): Promise<Record<K, LayerHyperParameter>> {
+  const hyper = {} as Record<K, LayerHyperParameter>;
   for (const name of keysOf(specs)) {
-    hyper[name] = await resolveHyperParameter(options[name] as HyperConfig, context, name);
+    hyper[name] = await resolveLayers(options[name] as LayerHyperConfig, context, name);
   }
   return hyper;
 }
@@ -75,7 +72,7 @@ export function registerHandDesigned<K extends string, F extends string = never>
     readonly description: string;
     readonly hyper: HyperSpecs<K>;
     readonly flags?: Readonly<Record<F, boolean>>;
-    readonly create: (options: Record<K, HyperParameter> & Record<F, boolean>) => LearnedOptimizer;
+    readonly create: (options: Record<K, LayerHyperParameter> & Record<F, boolean>) => LearnedOptimizer;
   },
 ): void {
   const { description, hyper, flags, create } = registration;

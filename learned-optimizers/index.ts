@@ -34,6 +34,7 @@ export {
   type RAdamOptions,
   type YogiOptions,
 } from './adam-variants';
+export type { HyperByLayer, LayerHyperParameter } from './by-layer';
 export { clipGradients, type ClipGradientsOptions } from './clip-gradients';
 export { lamb, lars, type LambOptions, type LarsOptions } from './layerwise';
 export { learnableAdam, type LearnableAdamOptions } from './learnable-adam';

@@ -1,6 +1,7 @@
 /** Optimizers whose step is relative to the norm of the tensor that it moves. */
 import * as tf from '@tensorflow/tfjs';
-import type { HyperParameter, LearnedOptimizer, Registrar } from '../src/contracts';
+import type { LearnedOptimizer, Registrar } from '../src/contracts';
+import type { LayerHyperParameter } from './by-layer';
 import { hyperWithDefaults, RANGES, registerHandDesigned } from './hyper-options';
 import { average, norm, perTensor, unbiased } from './per-tensor';
 
@@ -12,13 +13,13 @@ function trustRatio(size: tf.Tensor, other: tf.Tensor, coefficient: tf.Tensor | 
 
 export interface LarsOptions {
   /** γ; 0.1 by default. */
-  readonly learningRate?: HyperParameter;
+  readonly learningRate?: LayerHyperParameter;
   /** m in [0, 1); 0.9 by default. */
-  readonly momentum?: HyperParameter;
+  readonly momentum?: LayerHyperParameter;
   /** β, added to the gradient as βp; 5e-4 by default. */
-  readonly weightDecay?: HyperParameter;
+  readonly weightDecay?: LayerHyperParameter;
   /** η; 0.001 by default. */
-  readonly trustCoefficient?: HyperParameter;
+  readonly trustCoefficient?: LayerHyperParameter;
 }
 
 const LARS = {
@@ -48,15 +49,15 @@ export function lars(options: LarsOptions = {}): LearnedOptimizer {
 
 export interface LambOptions {
   /** η; 0.001 by default. */
-  readonly learningRate?: HyperParameter;
+  readonly learningRate?: LayerHyperParameter;
   /** Decay of the mean of gradients, in [0, 1); 0.9 by default. */
-  readonly beta1?: HyperParameter;
+  readonly beta1?: LayerHyperParameter;
   /** Decay of the mean of squared gradients, in [0, 1); 0.999 by default. */
-  readonly beta2?: HyperParameter;
+  readonly beta2?: LayerHyperParameter;
   /** Added to √v̂, outside the root; 1e-6 by default. */
-  readonly epsilon?: HyperParameter;
+  readonly epsilon?: LayerHyperParameter;
   /** λ; 0.01 by default. */
-  readonly weightDecay?: HyperParameter;
+  readonly weightDecay?: LayerHyperParameter;
 }
 
 const LAMB = {

@@ -1,17 +1,18 @@
 import * as tf from '@tensorflow/tfjs';
-import type { HyperParameter, LearnedOptimizer, Registrar } from '../src/contracts';
+import type { LearnedOptimizer, Registrar } from '../src/contracts';
+import type { LayerHyperParameter } from './by-layer';
 import { hyperWithDefaults, RANGES, registerHandDesigned } from './hyper-options';
 import { average, perTensor } from './per-tensor';
 
 export interface LionOptions {
   /** η; 1e-4 by default. */
-  readonly learningRate?: HyperParameter;
+  readonly learningRate?: LayerHyperParameter;
   /** How much of the momentum is in the step, in [0, 1); 0.9 by default. */
-  readonly beta1?: HyperParameter;
+  readonly beta1?: LayerHyperParameter;
   /** Decay of the momentum, in [0, 1); 0.99 by default. */
-  readonly beta2?: HyperParameter;
+  readonly beta2?: LayerHyperParameter;
   /** λ, decoupled: p −= ηλp beside the step; 0 by default. */
-  readonly weightDecay?: HyperParameter;
+  readonly weightDecay?: LayerHyperParameter;
 }
 
 const HYPER = {

@@ -1,13 +1,7 @@
 /** Hand-designed optimizers that treat every tensor of the parameters by itself. */
 import * as tf from '@tensorflow/tfjs';
-import {
-  isTreeContainer,
-  treeFlatten,
-  treeUnflatten,
-  type HyperParameter,
-  type LearnedOptimizer,
-  type TensorTree,
-} from '../src/contracts';
+import { isTreeContainer, treeFlatten, treeUnflatten, type LearnedOptimizer, type TensorTree } from '../src/contracts';
+import type { LayerHyperParameter } from './by-layer';
 import { handDesigned } from './hand-designed';
 
 /** An optimizer's state for one tensor. */
@@ -42,7 +36,7 @@ function subtreesAlong(like: TensorTree, tree: TensorTree): TensorTree[] {
 /** An optimizer from what it does to one tensor. Its state has the structure of the parameters, a record of slots for a leaf. */
 export function perTensor<K extends string>(
   name: string,
-  hyper: Readonly<Record<K, HyperParameter>>,
+  hyper: Readonly<Record<K, LayerHyperParameter>>,
   rule: PerTensor<K>,
 ): LearnedOptimizer {
   return handDesigned(name, hyper, rule.flags ?? {}, (at) => ({

@@ -1,17 +1,18 @@
 import * as tf from '@tensorflow/tfjs';
-import type { HyperParameter, LearnedOptimizer, Registrar } from '../src/contracts';
+import type { LearnedOptimizer, Registrar } from '../src/contracts';
+import type { LayerHyperParameter } from './by-layer';
 import { hyperWithDefaults, RANGES, registerHandDesigned } from './hyper-options';
 import { average, perTensor } from './per-tensor';
 
 export interface RmsPropOptions {
   /** α; 0.001 by default. */
-  readonly learningRate?: HyperParameter;
+  readonly learningRate?: LayerHyperParameter;
   /** ρ, decay of the mean of squared gradients, in [0, 1); 0.9 by default. */
-  readonly decay?: HyperParameter;
+  readonly decay?: LayerHyperParameter;
   /** Heavy ball on the scaled gradient, in [0, 1); 0 by default, which keeps no velocity. */
-  readonly momentum?: HyperParameter;
+  readonly momentum?: LayerHyperParameter;
   /** Added under the root; 1e-8 by default. */
-  readonly epsilon?: HyperParameter;
+  readonly epsilon?: LayerHyperParameter;
   /** Divide by the standard deviation of gradients instead of their root mean square; false by default. */
   readonly centered?: boolean;
 }

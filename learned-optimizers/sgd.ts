@@ -1,21 +1,14 @@
 import * as tf from '@tensorflow/tfjs';
-import {
-  checkHyperParameter,
-  treeMap,
-  treeMap2,
-  type HyperParameter,
-  type LearnedOptimizer,
-  type Registrar,
-  type TensorTree,
-} from '../src/contracts';
+import { treeMap, treeMap2, type LearnedOptimizer, type Registrar, type TensorTree } from '../src/contracts';
+import { checkLayers, type LayerHyperParameter } from './by-layer';
 import { handDesigned } from './hand-designed';
 import { RANGES, registerHandDesigned } from './hyper-options';
 
 export interface SgdOptions {
   /** α; 0.01 by default. */
-  readonly learningRate?: HyperParameter;
+  readonly learningRate?: LayerHyperParameter;
   /** μ in [0, 1); 0 by default, which keeps no velocity. */
-  readonly momentum?: HyperParameter;
+  readonly momentum?: LayerHyperParameter;
   /** Nesterov's momentum; false by default. */
   readonly nesterov?: boolean;
 }
@@ -26,8 +19,8 @@ export interface SgdOptions {
  * once.
  */
 export function sgd({ learningRate = 0.01, momentum = 0, nesterov = false }: SgdOptions = {}): LearnedOptimizer {
-  checkHyperParameter('learningRate', learningRate, { min: 0 });
-  checkHyperParameter('momentum', momentum, { min: 0, below: 1 });
+  checkLayers('learningRate', learningRate, { min: 0 });
+  checkLayers('momentum', momentum, { min: 0, below: 1 });
   if (momentum === 0) {
     return handDesigned('sgd', { learningRate }, {}, (at) => ({
       init: () => ({}),

@@ -10,21 +10,12 @@ import {
   type HyperParameter,
   type KeyedRandom,
   type LearnedOptimizer,
-  type OptimizerUpdate,
   type TensorTree,
   type ThetaDescription,
   type UpdateRule,
 } from '../src/contracts';
 import { describeHyper, overHorizon } from './hand-designed';
 import { keysOf } from './hyper-options';
-
-type Update = OptimizerUpdate<TensorTree, TensorTree>;
-
-/** The arguments with some of them replaced. The loss is handed on unread, since not every training has one. */
-export function replaced(args: Update, changes: Partial<Update>): Update {
-  const all = { ...Object.getOwnPropertyDescriptors(args), ...Object.getOwnPropertyDescriptors(changes) };
-  return Object.defineProperties({}, all) as Update;
-}
 
 type Branches = Readonly<Record<string, TensorTree>>;
 

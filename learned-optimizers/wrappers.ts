@@ -2,7 +2,10 @@
 import * as tf from '@tensorflow/tfjs';
 import { z } from 'zod';
 import {
+  checkHyperParameter,
   ConfigurationError,
+  hyperConfig,
+  resolveHyperParameter,
   treeMap,
   treeMap2,
   type HyperParameter,
@@ -10,9 +13,10 @@ import {
   type Registrar,
   type TensorTree,
 } from '../src/contracts';
-import { hyperShape, hyperWithDefaults, RANGES, resolveHyper } from './hyper-options';
+import { RANGES } from './hyper-options';
 import { norm } from './per-tensor';
-import { innerConfig, replaced, resolveInner, wrap } from './wrapper';
+import { replaced } from './replaced';
+import { innerConfig, resolveInner, wrap } from './wrapper';
 
 export interface WithWeightDecayOptions {
   readonly optimizer: LearnedOptimizer;
@@ -20,25 +24,26 @@ export interface WithWeightDecayOptions {
   readonly weightDecay?: HyperParameter;
 }
 
-const DECAY = { weightDecay: { default: 1e-4, ...RANGES.atLeastZero } } as const;
+const DECAY = 1e-4;
 
 /**
  * Decoupled weight decay beside any optimizer (Loshchilov, Hutter 2019, eq. 1): p ← p' − λp, p' what the optimizer makes
  * of p. λ is not multiplied by a learning rate, which a learned optimizer may not have: `adamw` at α and λ decays as this
  * at αλ.
  */
-export function withWeightDecay({ optimizer, ...options }: WithWeightDecayOptions): LearnedOptimizer {
+export function withWeightDecay({ optimizer, weightDecay = DECAY }: WithWeightDecayOptions): LearnedOptimizer {
+  checkHyperParameter('weightDecay', weightDecay, RANGES.atLeastZero);
   return wrap({
     name: 'weight-decay',
-    hyper: hyperWithDefaults(DECAY, options),
+    hyper: { weightDecay },
     inner: { optimizer },
     make: (at, inner) => ({
       init: (params) => inner.optimizer.init(params),
       update: (args) => {
-        const { weightDecay } = at(args.t);
+        const { weightDecay: share } = at(args.t);
         const { params, state } = inner.optimizer.update(args);
         const decayed = treeMap2<tf.Tensor, tf.Tensor, tf.Tensor>(params, args.params, (after, before) =>
-          tf.sub(after, tf.mul(weightDecay, before)),
+          tf.sub(after, tf.mul(share, before)),
         );
         return { params: decayed, state };
       },
@@ -148,11 +153,14 @@ export function accumulateGradients({ optimizer, batches = 4 }: AccumulateGradie
 export function registerWrappers({ optimizer }: Registrar): void {
   optimizer('weight-decay', {
     description: 'decoupled weight decay beside another optimizer',
-    options: z.strictObject({ optimizer: innerConfig, ...hyperShape(DECAY) }),
+    options: z.strictObject({
+      optimizer: innerConfig,
+      weightDecay: hyperConfig(RANGES.atLeastZero).default(DECAY),
+    }),
     create: async (options, context) =>
       withWeightDecay({
         optimizer: await resolveInner(options.optimizer, context, 'optimizer'),
-        ...(await resolveHyper(DECAY, options, context)),
+        weightDecay: await resolveHyperParameter(options.weightDecay, context, 'weightDecay'),
       }),
   });
   optimizer('graft', {

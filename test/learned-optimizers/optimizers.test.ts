@@ -81,7 +81,7 @@ const logit = (x: number): number => Math.log(x / (1 - x));
 interface Row {
   readonly name: string;
   readonly optimizer: LearnedOptimizer;
-  readonly recurrence: Recurrence;
+  readonly recurrence: Recurrence | Readonly<Record<Name, Recurrence>>;
   /** θ by path. */
   readonly theta: Readonly<Record<string, number>>;
   /** In natural units. */
@@ -168,6 +168,41 @@ const rows: readonly Row[] = [
     ),
     theta: { 'learningRate.value1': log(0.02), 'learningRate.value2': log(0.1), 'momentum.value1': logit(0.5) },
     described: { 'learningRate.value1': 0.02, 'learningRate.value2': 0.1, 'momentum.value1': 0.5 },
+  },
+  {
+    name: 'rates and momenta of layers',
+    optimizer: sgd({
+      learningRate: {
+        a: meta.log(0.05),
+        rest: [0.02, meta.log(0.03), { d: meta.linear(0.04), rest: 0.06 }],
+        f: inverseTime({ initial: meta.log(0.1), decay: 1 }),
+      },
+      momentum: { f: meta.logit(0.8), a: 0, rest: meta.logit(0.3) },
+    }),
+    recurrence: {
+      a: heavyBall(exp(log(0.05)), 0, false),
+      b: heavyBall(f(0.02), sigmoid(logit(0.3)), false),
+      c: heavyBall(exp(log(0.03)), sigmoid(logit(0.3)), false),
+      d: heavyBall(f(0.04), sigmoid(logit(0.3)), false),
+      e: heavyBall(f(0.06), sigmoid(logit(0.3)), false),
+      f: heavyBall((t) => exp(log(0.1)) / (1 + t / HORIZON), sigmoid(logit(0.8)), false),
+    },
+    theta: {
+      'learningRate.a': log(0.05),
+      'learningRate.f.initial': log(0.1),
+      'learningRate.rest.1': log(0.03),
+      'learningRate.rest.2.d': 0.04,
+      'momentum.f': logit(0.8),
+      'momentum.rest': logit(0.3),
+    },
+    described: {
+      'learningRate.a': 0.05,
+      'learningRate.f.initial': 0.1,
+      'learningRate.rest.1': 0.03,
+      'learningRate.rest.2.d': 0.04,
+      'momentum.f': 0.8,
+      'momentum.rest': 0.3,
+    },
   },
   {
     name: 'learnable-sgdm',
@@ -343,7 +378,7 @@ describe.each(rows)('$name', ({ optimizer, recurrence, theta, described, moves =
   test('follows its recurrence for 100 steps', () => {
     const { states } = run({ steps: HORIZON });
     for (const name of NAMES) {
-      const update = recurrence(SHAPES[name]);
+      const update = (typeof recurrence === 'function' ? recurrence : recurrence[name])(SHAPES[name]);
       let x = Array.from({ length: sizeOf(name) }, (_, i) => start(name, i));
       let worst = 0;
       for (let t = 0; t < HORIZON; t++) {
@@ -421,7 +456,9 @@ describe.each(rows)('$name', ({ optimizer, recurrence, theta, described, moves =
         horizon: scales.length,
         initTheta: (random) => inner.initTheta(random),
         initState: (theta) => {
-          const params = { empty: tf.zeros([0, 3]), one: tf.ones([1]), matrix: tf.ones([2, 3]), zero: tf.zeros([2]) };
+          const [empty, one, matrix, zero] = [tf.zeros([0, 3]), tf.ones([1]), tf.ones([2, 3]), tf.zeros([2])];
+          // By the task's names, where layers are told apart.
+          const params = { a: empty, rest: [one, matrix, { d: zero, e: tf.onesLike(zero) }], f: tf.onesLike(matrix) };
           return { params, optimizer: inner.optimizer(theta).init(params) };
         },
         step: (theta, state, { t, random }) => {

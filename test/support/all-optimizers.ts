@@ -24,8 +24,8 @@ import {
 
 const learningRate = meta.log(0.02);
 
-/** With learned numbers of every transform; one a line. */
-export const ALL_OPTIMIZERS: Readonly<Record<string, LearnedOptimizer>> = {
+/** With learned numbers of every transform; one a line. Tensors need no names. */
+export const UNNAMED_OPTIMIZERS: Readonly<Record<string, LearnedOptimizer>> = {
   sgd: sgd({ learningRate: inverseTime({ initial: learningRate, decay: meta.log(2) }) }),
   knots: sgd({
     learningRate: piecewiseLinear({ values: [0.01, meta.log(0.03), meta.linear(0.02)], places: [0, 0.1, 0.2] }),
@@ -48,6 +48,16 @@ export const ALL_OPTIMIZERS: Readonly<Record<string, LearnedOptimizer>> = {
   decayed: withWeightDecay({ weightDecay: meta.linear(0.02), optimizer: adam({ learningRate }) }),
   grafted: graft({ direction: adam({ beta1: meta.logit(0.9) }), magnitude: sgd({ learningRate }) }),
   accumulated: accumulateGradients({ batches: 2, optimizer: sgd({ learningRate, momentum: meta.logit(0.5) }) }),
+};
+
+/** And those that tell the problem's tensors apart. */
+export const ALL_OPTIMIZERS: Readonly<Record<string, LearnedOptimizer>> = {
+  ...UNNAMED_OPTIMIZERS,
+  layers: sgd({
+    learningRate: { kernel: inverseTime({ initial: learningRate, decay: meta.log(2) }), bias: meta.log(0.1) },
+    momentum: { bias: meta.logit(0.5), rest: meta.logit(0.9) },
+  }),
+  'layers of adam': adam({ learningRate: { kernel: meta.log(0.01), rest: learningRate }, beta1: meta.logit(0.9) }),
 };
 
 /** Loss of a matrix [2, 3] and a vector [3] that all optimizers start alike from: smooth, neither convex nor symmetric. */
