@@ -95,7 +95,7 @@ const noDefaultExport = [
 ];
 
 export default tseslint.config(
-  { ignores: ['dist/', 'node_modules/', 'coverage/', 'runs/'] },
+  { ignores: ['dist/', 'node_modules/', 'coverage/', 'runs/', '**/.venv/'] },
   {
     files: ['**/*.ts'],
     extends: [tseslint.configs.strictTypeChecked, tseslint.configs.stylisticTypeChecked],

@@ -61,6 +61,7 @@ import {
 import {
   checkFree,
   type CheckpointChoice,
+  hasTensorboard,
   isFolder,
   optimizerOfRun,
   readRunConfig,
@@ -70,6 +71,7 @@ import {
   RunDirectory,
   startFrom,
   startRun,
+  tensorboardListener,
   writeWhole,
 } from './outer/run-directory';
 import { renderReport } from './report';
@@ -112,6 +114,8 @@ interface CommonOptions {
   readonly out?: string;
   /** Goes on with the run in `out`. */
   readonly resume?: boolean;
+  /** Event files for TensorBoard, in `out`; a run that has some goes on with them. */
+  readonly tensorboard?: boolean;
   readonly onEvent?: RunListener;
   /** Ends the run: after the current iteration, with a checkpoint, or within it, a few seconds later, with its last one. */
   readonly signal?: AbortSignal;
@@ -324,8 +328,11 @@ function checkedSettings(options: TuneOptions): RunSettings {
  */
 export async function tune(options: TuneOptions): Promise<TuneResult> {
   const { out, resume = false, onEvent, signal, engine = 'auto', limits } = options;
+  const { tensorboard = resume && out !== undefined && hasTensorboard(out) } = options;
   const settings = checkedSettings(options);
   if (resume && out === undefined) throw new ConfigurationError('out', 'the folder to resume', 'nothing');
+  if (tensorboard && out === undefined)
+    throw new ConfigurationError('out', 'the folder that "tensorboard" writes to', 'nothing');
   if (out !== undefined && !resume) checkFree(out);
   const built = await buildProblem(options);
   const outerOptimizer = options.outerOptimizer ?? adam({ learningRate: 0.01 });
@@ -376,7 +383,10 @@ export async function tune(options: TuneOptions): Promise<TuneResult> {
                     ...(built.optimizer === undefined ? {} : { namedOptimizer: built.optimizer.config !== undefined }),
                   })).begin(),
           }),
-      ...(onEvent === undefined ? {} : { listeners: [onEvent] }),
+      listeners: [
+        ...(onEvent === undefined ? [] : [onEvent]),
+        ...(tensorboard && out !== undefined ? [tensorboardListener(out)] : []),
+      ],
       signal,
     });
     return { ...result, ...views(built, result, config, opened) };
@@ -476,6 +486,8 @@ export interface TrainOptions {
   /** On top of the configuration, as `--set` on the command line. */
   readonly overrides?: readonly Override[];
   readonly out?: string;
+  /** Event files for TensorBoard, in the run's folder. */
+  readonly tensorboard?: boolean;
   /** What the engine may take of the machine. */
   readonly limits?: EngineLimits;
   readonly onEvent?: RunListener;
@@ -484,7 +496,7 @@ export interface TrainOptions {
 
 /** Runs a configuration (or a preset, by name) as the command line does. */
 export async function train(config: string | ConfigObject, options: TrainOptions = {}): Promise<RunResult> {
-  const { container = createContainer(), overrides = [], out, limits, onEvent, signal } = options;
+  const { container = createContainer(), overrides = [], out, tensorboard, limits, onEvent, signal } = options;
   const input = typeof config === 'string' ? { preset: config } : config;
   if (Array.isArray(input.plugins) && input.plugins.length > 0) {
     const got = JSON.stringify(input.plugins);
@@ -495,6 +507,7 @@ export async function train(config: string | ConfigObject, options: TrainOptions
     resolver: container,
     ...(out === undefined ? {} : { out }),
     ...(limits === undefined ? {} : { limits }),
+    ...(tensorboard === undefined ? {} : { tensorboard }),
     ...(onEvent === undefined ? {} : { listeners: [onEvent] }),
     signal,
   });

@@ -1,8 +1,9 @@
-// The end of a run: which engines, data sets and browser it did not test, and the count on a line of its own. OUTERLOOP_REQUIRE (names, separated
+// The end of a run: which engines, data sets, browser and TensorBoard it did not test, and the count on a line of its own. OUTERLOOP_REQUIRE (names, separated
 // by commas) turns one that is missing, or that there is no such of, into a failed run.
 const { BROWSER, browserPath } = require('./support/browser');
 const { FETCHED_SETS } = require('./support/optional-data');
 const { OPTIONAL_ENGINES, required, skippedEngines } = require('./support/optional-engines');
+const { TENSORBOARD, tensorboardPython } = require('./support/tensorboard');
 
 const BUILT_IN = ['reference', 'tfjs:cpu', 'tfjs:wasm'];
 
@@ -11,7 +12,9 @@ module.exports = class {
     const missing = Object.keys(OPTIONAL_ENGINES).filter((name) => !OPTIONAL_ENGINES[name]());
     this.noBrowser = browserPath() === undefined;
     if (this.noBrowser) missing.push(BROWSER);
-    const known = [...BUILT_IN, BROWSER, ...Object.keys(OPTIONAL_ENGINES), ...FETCHED_SETS];
+    this.noTensorboard = tensorboardPython() === undefined;
+    if (this.noTensorboard) missing.push(TENSORBOARD);
+    const known = [...BUILT_IN, BROWSER, TENSORBOARD, ...Object.keys(OPTIONAL_ENGINES), ...FETCHED_SETS];
     this.skipped = skippedEngines();
     this.failed = required().filter((name) => missing.includes(name) || !known.includes(name));
   }
@@ -19,6 +22,7 @@ module.exports = class {
   onRunComplete(_contexts, results) {
     if (this.skipped.length > 0) console.log(`\nengines not tested here: ${this.skipped.join(', ')}`);
     if (this.noBrowser) console.log('\nbrowser pages not tested here: there is no chromium (CHROME_BIN names one)');
+    if (this.noTensorboard) console.log('\nTensorBoard not tested here: scripts/install-tensorboard.sh installs it');
     // Tests run in other processes: what could not be fetched is told by the names of skipped tests.
     for (const { testResults } of results.testResults) {
       for (const { status, title } of testResults) {
@@ -34,7 +38,7 @@ module.exports = class {
 
   getLastError() {
     return this.failed.length > 0
-      ? new Error(`required engines, data sets or a browser are missing: ${this.failed.join(', ')}`)
+      ? new Error(`required engines, data sets, a browser or TensorBoard are missing: ${this.failed.join(', ')}`)
       : undefined;
   }
 };

@@ -105,6 +105,7 @@ function build(terminal: Terminal, run: (action: Action) => void): Command {
       .option('--seed <n>', 'seed of everything that is random')
       .option('--output <dir>', 'folder of the run, absent or empty (default: a new one in runs/)')
       .addOption(new Option('--out <dir>').conflicts('output').hideHelp())
+      .option('--tensorboard', "write the run's metrics for TensorBoard too, to tensorboard/ in its folder")
       .option('--quiet', 'print nothing but where the results are');
 
   starting('demo', 'train mnist-lr on engine native, or mnist-lr-small where that does not run').action(
@@ -126,6 +127,7 @@ function build(terminal: Terminal, run: (action: Action) => void): Command {
     .option('--checkpoint <iteration>', 'go on from this checkpoint (0: from the start) instead of the newest')
     .option('--allow-different-machine', 'go on although versions, CPU or engine differ, so that bits may')
     .option('--engine <name>', 'another engine; needs --allow-different-machine')
+    .option('--tensorboard', 'write event files for TensorBoard, if the run has not done so from its start')
     .option('--quiet', 'print nothing but where the results are')
     .action((directory: string, options: ResumeOptions) => run(() => resume(directory, options, terminal)));
 

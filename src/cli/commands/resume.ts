@@ -16,6 +16,7 @@ export interface ResumeOptions extends CommonOptions, LimitOptions {
   readonly allowDifferentMachine?: boolean;
   readonly checkpoint?: string;
   readonly engine?: string;
+  readonly tensorboard?: boolean;
 }
 
 export async function resume(directory: string, options: ResumeOptions, terminal: Terminal): Promise<number> {
@@ -30,6 +31,7 @@ export async function resume(directory: string, options: ResumeOptions, terminal
       limits,
       checkpoint,
       allowDifferentMachine: options.allowDifferentMachine,
+      tensorboard: options.tensorboard,
       listeners: listenersFor(options, terminal),
       signal,
     }),

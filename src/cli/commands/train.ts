@@ -21,6 +21,7 @@ export interface TrainOptions extends CommonOptions, LimitOptions {
   readonly seed?: string;
   readonly engine?: string;
   readonly output?: string;
+  readonly tensorboard?: boolean;
 }
 
 /** `train` only: at most one of the two forms of a preset. */
@@ -101,8 +102,18 @@ export async function train(target: string, options: TrainOptions & FormOptions,
   const given = form === undefined ? input.config : withForm(input.config, form, resolver);
   const config = resolveConfig(given, overrides, resolver);
   const out = options.output ?? defaultFolder(form === undefined ? input.label : `${input.label}-${form}`);
+  const { tensorboard } = options;
   const result = await interruptible(terminal, (signal) =>
-    startRun({ config, resolver, out, plugins, limits, listeners: listenersFor(options, terminal), signal }),
+    startRun({
+      config,
+      resolver,
+      out,
+      plugins,
+      limits,
+      tensorboard,
+      listeners: listenersFor(options, terminal),
+      signal,
+    }),
   );
   return concludeRun(result, options, terminal);
 }

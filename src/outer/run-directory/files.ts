@@ -26,9 +26,9 @@ export function written<R>(path: string, work: () => R): R {
   }
 }
 
-/** Appends all of the text to an open file. */
-export function append(path: string, descriptor: number, text: string): void {
-  const bytes = Buffer.from(text);
+/** Appends all of the contents to an open file. */
+export function append(path: string, descriptor: number, contents: string | Uint8Array): void {
+  const bytes = typeof contents === 'string' ? Buffer.from(contents) : contents;
   written(path, () => {
     // A disk that fills up takes a part and refuses the rest.
     for (let done = 0; done < bytes.length;) done += writeSync(descriptor, bytes, done);

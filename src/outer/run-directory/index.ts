@@ -39,6 +39,7 @@ export {
   type MemberState,
   type PlacedMember,
 } from './sweep-directory';
+export { hasTensorboard, tensorboardListener } from './tensorboard';
 export { decodeSafetensors, encodeSafetensors, type SafetensorsFile } from './safetensors';
 export {
   metaTestRun,

@@ -1,5 +1,5 @@
 /** Runs on disk, from a resolved configuration: start, resume, judge again. */
-import { RunDirectoryError, type ConfigObject, type UnrollEngine } from '../../contracts';
+import { ConfigurationError, RunDirectoryError, type ConfigObject, type UnrollEngine } from '../../contracts';
 import type { EngineLimits } from '../../engines';
 import { resolveConfig, type ResolvedConfig } from '../config';
 import { createEvaluator } from '../evaluate';
@@ -13,6 +13,7 @@ import { startingAt } from '../warm-start';
 import { readStart } from './checkpoints';
 import { chosenTheta, type CheckpointChoice } from './chosen-theta';
 import { checkFree, readRunConfig, RunDirectory, type OpenOptions, type RunConfig } from './run-directory';
+import { hasTensorboard, tensorboardListener } from './tensorboard';
 import { startFrom } from './warm-start';
 
 export interface StartOptions {
@@ -24,6 +25,8 @@ export interface StartOptions {
   readonly plugins?: readonly string[];
   /** What the engine may take of the machine; no part of the configuration, since the bits do not depend on it. */
   readonly limits?: EngineLimits;
+  /** Event files for TensorBoard in the run's folder. */
+  readonly tensorboard?: boolean;
   readonly listeners?: readonly RunListener[];
   readonly signal?: AbortSignal;
 }
@@ -33,7 +36,12 @@ export interface StartOptions {
  * @throws RunDirectoryError, ConfigurationError, UnknownNameError, EngineUnavailableError, TraceError before any work
  */
 export async function startRun(options: StartOptions): Promise<RunResult> {
-  const { config, resolver, out, plugins = [], limits, listeners = [], signal } = options;
+  const { config, resolver, out, plugins = [], limits, tensorboard = false, signal } = options;
+  const listeners = [...(options.listeners ?? [])];
+  if (tensorboard) {
+    if (out === undefined) throw new ConfigurationError('out', 'the folder that "tensorboard" writes to', 'nothing');
+    listeners.push(tensorboardListener(out));
+  }
   if (out !== undefined) checkFree(out);
   const opened = await resolver.openEngine(config.engine, { ...limits, notice: noticesTo(listeners) });
   let directory: RunDirectory | undefined;
@@ -73,6 +81,8 @@ export interface ResumeOptions extends Omit<OpenOptions, 'opened' | 'requestedEn
   readonly engine?: string;
   /** What the engine may take of the machine; may differ from what the run had. */
   readonly limits?: EngineLimits;
+  /** Event files for TensorBoard, of the earlier iterations too; a run that has some goes on with them anyway. */
+  readonly tensorboard?: boolean;
   readonly listeners?: readonly RunListener[];
   readonly signal?: AbortSignal;
 }
@@ -95,7 +105,8 @@ export function recordedConfig(path: string, config: RunConfig, resolver: Resolv
  * @throws RunDirectoryError, CheckpointError
  */
 export async function resumeRun(path: string, options: ResumeOptions): Promise<RunResult> {
-  const { resolver, limits, listeners = [], signal } = options;
+  const { resolver, limits, tensorboard = hasTensorboard(path), signal } = options;
+  const listeners = [...(options.listeners ?? []), ...(tensorboard ? [tensorboardListener(path)] : [])];
   const recorded = readRunConfig(path);
   const config = recordedConfig(path, recorded, resolver);
   const opened = await resolver.openEngine(options.engine ?? config.engine, {

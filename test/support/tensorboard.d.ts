@@ -1,0 +1,2 @@
+export const TENSORBOARD: 'tensorboard';
+export function tensorboardPython(): string | undefined;
