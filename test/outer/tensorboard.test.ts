@@ -74,7 +74,7 @@ test('in code it needs a folder', async () => {
   const config = configure();
   await expect(startRun({ config, resolver, tensorboard: true })).rejects.toThrow(ConfigurationError);
   const options = { task: quadraticTask(), optimizer: sgd({ learningRate: meta.log(0.05) }), horizon: 5 };
-  const estimator = nres({ pairs: 2, window: 5 });
+  const estimator = nres({ pairs: 2, window: 5, sigma: 0.1 });
   const more = { ...options, estimator, iterations: 2, engine: 'reference', tensorboard: true };
   await expect(tune(more)).rejects.toThrow(ConfigurationError);
   await tune({ ...more, out: join(folder, 'tuned') });
