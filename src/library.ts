@@ -63,9 +63,9 @@ import {
   type CheckpointChoice,
   hasTensorboard,
   isFolder,
+  keptStart,
   optimizerOfRun,
   readRunConfig,
-  readStart,
   readWhole,
   resumeRun,
   RunDirectory,
@@ -398,8 +398,7 @@ export async function tune(options: TuneOptions): Promise<TuneResult> {
 
 /** θ₀ of a warm start; of a run that goes on, as it began. */
 function startOf(path: string, { out, resume = false }: TuneOptions): StartingTheta {
-  if (!resume || out === undefined) return startFrom(path);
-  return { theta: readStart(out), layout: readRunConfig(out).run.layout, from: out };
+  return resume && out !== undefined ? keptStart(out) : startFrom(path);
 }
 
 function views(

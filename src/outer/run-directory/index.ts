@@ -7,7 +7,7 @@ export {
   type Checkpoint,
   type CheckpointFile,
 } from './checkpoints';
-export { startFrom } from './warm-start';
+export { keptStart, startFrom } from './warm-start';
 export type { CheckpointChoice } from './chosen-theta';
 export { isFolder, readWhole, writeJson, writeWhole } from './files';
 export { theseVersions, thisMachine, type Machine, type Versions } from './machine';

@@ -10,11 +10,10 @@ import type { RunResult } from '../result';
 import { executeRun, type CompiledProblem, type RunPlan } from '../run';
 import { compileTasks, type CompiledPlan } from '../several-tasks';
 import { startingAt } from '../warm-start';
-import { readStart } from './checkpoints';
 import { chosenTheta, type CheckpointChoice } from './chosen-theta';
 import { checkFree, readRunConfig, RunDirectory, type OpenOptions, type RunConfig } from './run-directory';
 import { hasTensorboard, tensorboardListener } from './tensorboard';
-import { startFrom } from './warm-start';
+import { keptStart, startFrom } from './warm-start';
 
 export interface StartOptions {
   readonly config: ResolvedConfig;
@@ -117,10 +116,7 @@ export async function resumeRun(path: string, options: ResumeOptions): Promise<R
   try {
     const open = (directory = RunDirectory.open(path, { ...options, opened, requestedEngine: options.engine }));
     const { plan } = await prepareRun(config, resolver, dataWatch(listeners, signal));
-    const begun =
-      config.warmStart === undefined
-        ? plan
-        : startingAt(plan, { theta: readStart(path), layout: recorded.run.layout, from: path });
+    const begun = config.warmStart === undefined ? plan : startingAt(plan, keptStart(path));
     const reason = { ...opened, reason: `the engine of the run (${recorded.run.engineReason})` };
     return await executeRun({
       plan: begun,

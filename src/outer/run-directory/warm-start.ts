@@ -1,7 +1,8 @@
-/** θ₀ from the folder of another run. */
+/** θ₀ of a warm start: from the folder of another run, and as a run keeps it. */
 import { ConfigurationError } from '../../contracts';
 import type { ResolvedConfig } from '../config';
 import type { StartingTheta } from '../warm-start';
+import { readStart } from './checkpoints';
 import { chosenTheta } from './chosen-theta';
 import { readRunConfig } from './run-directory';
 
@@ -21,4 +22,9 @@ export function startFrom(path: string): StartingTheta {
     );
   }
   return { theta: chosen.theta, layout: config.run.layout, from: path };
+}
+
+/** Where a run began that goes on. @throws RunDirectoryError, CheckpointError */
+export function keptStart(path: string): StartingTheta {
+  return { theta: readStart(path), layout: readRunConfig(path).run.layout, from: path };
 }
