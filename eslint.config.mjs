@@ -7,7 +7,7 @@ const floors = ['contracts', 'random', 'graph', 'engines', 'outer', 'deploy', 'r
 /** The folders of registered things: each sees only the contracts and the random numbers of src, and no other folder. */
 const modules = ['tasks', 'learned-optimizers', 'meta-trainers', 'datasets'];
 
-const outside = ['test', 'bench', 'examples', 'scripts', 'bin', 'dist'];
+const outside = ['test', 'bench', 'examples', 'templates', 'scripts', 'bin', 'dist'];
 const library = ['src', ...modules].map((folder) => `${folder}/**/*.ts`);
 
 /** Where Node's own modules, globals and the packages built on them may be used; everything else runs in a browser too. */

@@ -1,25 +1,16 @@
 /** The experiments that ship with Outerloop: sweep files in the package's folder `experiments`, called by their name. */
 import { existsSync, readdirSync, statSync } from 'node:fs';
-import { basename, dirname, extname, join } from 'node:path';
+import { basename, extname, join } from 'node:path';
 import { UnknownNameError } from '../contracts';
 import { nearNames } from '../outer';
+import { packageFolder } from './packages';
 
 const EXTENSION = '.yaml';
 const FILE = /\.(ya?ml|json)$/i;
 
-/** The package's own folder, above the sources or what was compiled of them; undefined where it has none. */
-function experimentsFolder(): string | undefined {
-  for (let folder = __dirname; folder !== dirname(folder); folder = dirname(folder)) {
-    if (!existsSync(join(folder, 'package.json'))) continue;
-    const found = join(folder, 'experiments');
-    return existsSync(found) ? found : undefined;
-  }
-  return undefined;
-}
-
 /** Files by name, in the order of the alphabet. */
 export function experimentFiles(): ReadonlyMap<string, string> {
-  const folder = experimentsFolder();
+  const folder = packageFolder('experiments');
   const names = folder === undefined ? [] : readdirSync(folder).filter((file) => extname(file) === EXTENSION);
   return new Map(names.sort().map((file) => [basename(file, EXTENSION), join(folder ?? '', file)]));
 }

@@ -1,6 +1,7 @@
-/** Optional packages, found next to Outerloop or in the user's project. */
+/** Optional packages, found next to Outerloop or in the user's project; folders of Outerloop's own package. */
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { LoadPackage } from '../engines';
 
 /**
@@ -20,3 +21,13 @@ export const loadFromProject: LoadPackage = async (name) => {
     }
   }
 };
+
+/** A folder of the package, which lies above the sources or what was compiled of them; undefined where it has none of this name. */
+export function packageFolder(name: string): string | undefined {
+  for (let folder = __dirname; folder !== dirname(folder); folder = dirname(folder)) {
+    if (!existsSync(join(folder, 'package.json'))) continue;
+    const found = join(folder, name);
+    return existsSync(found) ? found : undefined;
+  }
+  return undefined;
+}

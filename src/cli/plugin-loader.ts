@@ -109,6 +109,12 @@ function shown(path: string): string {
   return near.startsWith('..') || isAbsolute(near) ? path : near;
 }
 
+/** From here on `require` takes TypeScript, and `outerloop` and TensorFlow.js are this process' own. */
+export function registerTypeScript(): void {
+  shareModules();
+  compileTypeScript();
+}
+
 /**
  * Loads `export const plugin = definePlugin(…)` from a .ts or .js file, a path relative to the working folder.
  * @throws PluginError if it is missing, does not compile, fails, or exports no plugin
@@ -128,8 +134,7 @@ function load(file: string): Plugin {
   if (!EXTENSIONS.includes(extname(path))) {
     throw new PluginError(`plugin ${file}: expected a file named ${EXTENSIONS.join(', ')}, got "${extname(path)}".`);
   }
-  shareModules();
-  compileTypeScript();
+  registerTypeScript();
   const before = new Set([...loadedInstances(TFJS), ...loadedInstances(`${TFJS}-core`)]);
   let exported: unknown;
   try {

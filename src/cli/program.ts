@@ -9,6 +9,7 @@ import { demo, type DemoOptions } from './commands/demo';
 import { doctor } from './commands/doctor';
 import { evaluate, type EvaluateOptions } from './commands/evaluate';
 import { exportOptimizer, type ExportOptions } from './commands/export';
+import { init, INIT_KINDS, type InitOptions } from './commands/init';
 import { list } from './commands/list';
 import { metaTest, type MetaTestOptions } from './commands/meta-test';
 import { report } from './commands/report';
@@ -26,6 +27,7 @@ const AFTER_HELP = `
 Examples:
   outerloop demo                                             tune a learning-rate schedule on MNIST
   outerloop train lorenz --seed 1 --set pairs=50 --output runs/lorenz-1
+  outerloop init task sine                                   a starting file for a task of your own, and its test
   outerloop train my.yaml --plugin ./my-task.ts --set task=sine
   outerloop resume runs/lorenz-1
   outerloop sweep my-sweep.yaml --dry-run
@@ -212,6 +214,16 @@ function build(terminal: Terminal, run: (action: Action) => void): Command {
     .option('--points <n>', 'so many of them a run, evenly spaced (default: 4)')
     .option('--output <file>', 'the page; a .json file with the numbers lies beside it (default: variance.html)')
     .action((target: string, options: VarianceOptions) => run(() => variance(target, options, terminal)));
+
+  program
+    .command(`init <${INIT_KINDS.join('|')}> <name>`)
+    .description('write a commented starting file of your own, and its test; overwrites nothing')
+    .option('--output <dir>', 'folder of the files (default: this one)')
+    .option('--verbose', 'print the stack of an error')
+    .option('--json', 'print JSON, one object a line')
+    .action((kind: string, name: string, options: InitOptions) =>
+      run(() => Promise.resolve(init(kind, name, options, terminal))),
+    );
 
   command('list', 'list presets, tasks, optimizers, estimators, data sets and engines').action(
     (options: CommonOptions) => run(() => list(options, terminal)),

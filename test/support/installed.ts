@@ -1,0 +1,15 @@
+/** A user's folder that has this Outerloop installed: its package.json, and compiled sources for dist. */
+import { copyFileSync, mkdirSync, symlinkSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import type { CompiledSources } from '../outer/compiled';
+
+const ROOT = resolve(__dirname, '..', '..');
+
+export function installOuterloop(folder: string, sources: CompiledSources): void {
+  const installed = join(folder, 'node_modules', 'outerloop');
+  mkdirSync(join(folder, 'node_modules', '@tensorflow'), { recursive: true });
+  mkdirSync(installed);
+  copyFileSync(join(ROOT, 'package.json'), join(installed, 'package.json'));
+  symlinkSync(sources.root, join(installed, 'dist'));
+  symlinkSync(join(ROOT, 'node_modules', '@tensorflow', 'tfjs'), join(folder, 'node_modules', '@tensorflow', 'tfjs'));
+}
