@@ -3,6 +3,7 @@ import { Command, CommanderError, Option } from 'commander';
 import { ConfigurationError, OuterloopError } from '../contracts';
 import { DEFAULT_BASE_LINES, RELATIVE_TASKS } from '../outer';
 import { version } from '../outer/version';
+import { check, type CheckCommandOptions } from './commands/check';
 import { compare, type CompareOptions } from './commands/compare';
 import { dataFetch, dataList, dataVerify } from './commands/data';
 import { demo, type DemoOptions } from './commands/demo';
@@ -28,6 +29,7 @@ Examples:
   outerloop demo                                             tune a learning-rate schedule on MNIST
   outerloop train lorenz --seed 1 --set pairs=50 --output runs/lorenz-1
   outerloop init task sine                                   a starting file for a task of your own, and its test
+  outerloop check sine.ts                                    what all tasks must hold to, for yours
   outerloop train my.yaml --plugin ./my-task.ts --set task=sine
   outerloop resume runs/lorenz-1
   outerloop sweep my-sweep.yaml --dry-run
@@ -224,6 +226,10 @@ function build(terminal: Terminal, run: (action: Action) => void): Command {
     .action((kind: string, name: string, options: InitOptions) =>
       run(() => Promise.resolve(init(kind, name, options, terminal))),
     );
+
+  command('check <file>', 'hold everything that a plugin file registers against the properties of its kind')
+    .option('--set <name.key=value>', 'an option of one of them, e.g. sine.hidden=4; repeatable', collect)
+    .action((file: string, options: CheckCommandOptions) => run(() => check(file, options, terminal)));
 
   command('list', 'list presets, tasks, optimizers, estimators, data sets and engines').action(
     (options: CommonOptions) => run(() => list(options, terminal)),

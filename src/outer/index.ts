@@ -12,7 +12,7 @@ export {
 } from './combinators/unroll';
 export { checkWindows, resolveConfig, withForm, type ResolvedConfig } from './config';
 export { checkCourse, type BestEvaluation } from './best';
-export { checkWith, optionNeed } from './config-check';
+export { checkWith, optionKeys, optionNeed } from './config-check';
 export { recordedSteps } from './horizon';
 export { parseOverride, type Override } from './config-merge';
 export { createEvaluator, evaluationSeed, type Evaluator, type EvaluatorOptions } from './evaluate';
@@ -28,7 +28,7 @@ export {
 } from './loop';
 export { memberName } from './tasks-config';
 export { planTasks, type Normaliser, type PlannedTasks } from './several-tasks';
-export { prepareOptimizer, prepareParts, prepareRun, type PreparedParts, type PreparedRun } from './prepare';
+export { prepareNamed, prepareOptimizer, prepareParts, prepareRun, type PreparedParts, type PreparedRun } from './prepare';
 export { sampleEpisodes, varianceOfEstimates, type EpisodeSamples, type Spread } from './episode-samples';
 export {
   CONFIDENCE,

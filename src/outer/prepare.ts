@@ -261,11 +261,25 @@ export async function prepareParts(
 }
 
 /**
+ * One registered thing by itself.
+ * @param of what its factory may ask for: the data set of the configuration, its horizon
+ * @throws ConfigurationError, UnknownNameError
+ */
+export function prepareNamed<K extends RegisteredKind>(
+  kind: K,
+  config: NamedConfig,
+  resolver: Resolver,
+  of: Pick<ResolvedConfig, 'data' | 'horizon'> = {},
+): Promise<Registered[K]> {
+  return new Builder(resolver, of).create(kind, config, kind);
+}
+
+/**
  * An optimizer by itself, as it is built again from a file of weights.
  * @throws ConfigurationError, UnknownNameError
  */
 export function prepareOptimizer(config: NamedConfig, resolver: Resolver): Promise<LearnedOptimizer> {
-  return new Builder(resolver, {}).create('optimizer', config, 'optimizer');
+  return prepareNamed('optimizer', config, resolver);
 }
 
 /**
