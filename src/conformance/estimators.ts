@@ -99,8 +99,15 @@ const wellFormed: Property<EstimatorSubject> = {
       }
       const counts = { innerSteps, burnInSteps, validPairs, droppedPairs };
       for (const [name, count] of Object.entries(counts)) {
-        if (!Number.isInteger(count) || count < (name === 'innerSteps' || name === 'validPairs' ? 1 : 0)) {
-          throw new PropertyError(`a whole number of ${name}`, String(count), 'Count particles times steps.');
+        if (
+          !Number.isInteger(count) ||
+          count < (theta === undefined && (name === 'innerSteps' || name === 'validPairs') ? 1 : 0)
+        ) {
+          throw new PropertyError(
+            `a whole number of ${name}`,
+            String(count),
+            'Count particles times steps, and pairs.',
+          );
         }
       }
     }

@@ -15,28 +15,37 @@ import { initialTheta, layoutOfOptimizer } from '../outer/theta';
 import { firstDifference, PropertyError, type Make, type Property } from './property';
 import { runnerOf } from './run-problem';
 
-/** From far apart to nothing, in turn. */
-const SCALES = [0, 1e30, 0, 1e-30, 1, -1e30, -1e30, 1e-12, 0, 1e-38, 1];
+export interface ExtremeGradients {
+  /** The largest gradient; squares of 1e15 are still finite in float32. */
+  readonly huge?: number;
+  /** A leaf of the params, beside others of one number, of six and of zeros. */
+  readonly leaf?: () => tf.Tensor;
+}
 
-const extremes: Property<Make<LearnedOptimizer>> = {
+/** Float32 as all engines but the reference compute. */
+export const extremeGradients = ({ huge = 1e15, leaf = () => tf.ones([3]) }: ExtremeGradients = {}): Property<
+  Make<LearnedOptimizer>
+> => ({
   name: 'gradients of zero, tiny and huge ones in float32 leave parameters finite',
   check: async (make) => {
+    // From far apart to nothing, in turn.
+    const scales = [0, huge, 0, 1e-30, 1, -huge, -huge, 1e-12, 0, 1e-38, 1];
     const optimizer = await make();
-    const inner = optimizer.forHorizon?.(SCALES.length) ?? optimizer;
+    const inner = optimizer.forHorizon?.(scales.length) ?? optimizer;
     const { states } = runnerOf(
       {
         name: 'extremes',
-        horizon: SCALES.length,
+        horizon: scales.length,
         initTheta: (random) => inner.initTheta(random),
         initState: (theta) => {
-          const [empty, one, matrix, zero] = [tf.zeros([0, 3]), tf.ones([1]), tf.ones([2, 3]), tf.zeros([2])];
+          const [one, matrix, zero] = [tf.ones([1]), tf.ones([2, 3]), tf.zeros([2])];
           // By the task's names, where layers are told apart.
-          const params = { a: empty, rest: [one, matrix, { d: zero, e: tf.onesLike(zero) }], f: tf.onesLike(matrix) };
+          const params = { a: leaf(), rest: [one, matrix, { d: zero, e: tf.onesLike(zero) }], f: tf.onesLike(matrix) };
           return { params, optimizer: inner.optimizer(theta).init(params) };
         },
         step: (theta, state, { t, random }) => {
           const { params, optimizer: before } = state as { params: TensorTree; optimizer: TensorTree };
-          const scale = tf.gather(tf.tensor1d(SCALES), t);
+          const scale = tf.gather(tf.tensor1d(scales), t);
           const gradients = treeMap<tf.Tensor, tf.Tensor>(params, (p) => tf.mul(tf.onesLike(p), scale));
           const loss = tf.scalar(0);
           const after = inner.optimizer(theta).update({ params, gradients, state: before, t, loss, random });
@@ -44,24 +53,24 @@ const extremes: Property<Make<LearnedOptimizer>> = {
         },
       },
       { floats: 'float32' },
-    )({ steps: SCALES.length });
+    )({ steps: scales.length });
     states.forEach((state, t) => {
       for (const [path, values] of Object.entries(state)) {
         const wrong = values.find((x) => (path.startsWith('params') ? !Number.isFinite(x) : Number.isNaN(x)));
         if (wrong !== undefined) {
           throw new PropertyError(
             'finite parameters, and a state without NaN',
-            `${String(wrong)} in "${path}" after a gradient of ${String(SCALES[t - 1])}`,
-            'Squares of 1e30 are infinite in float32: divide by the largest number first, and add a small one to roots.',
+            `${String(wrong)} in "${path}" after a gradient of ${String(scales[t - 1])}`,
+            'Add a small number below roots and to divisors, and bound what goes into exponentials.',
           );
         }
       }
     });
     return undefined;
   },
-};
+});
 
-export const OPTIMIZER_PROPERTIES: readonly Property<Make<LearnedOptimizer>>[] = [extremes];
+export const OPTIMIZER_PROPERTIES: readonly Property<Make<LearnedOptimizer>>[] = [extremeGradients()];
 
 /** How an optimizer is made again from what it says of itself. */
 export type MakeFromConfig = (config: NamedConfig) => LearnedOptimizer | Promise<LearnedOptimizer>;

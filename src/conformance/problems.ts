@@ -192,7 +192,7 @@ const gradientByTheta: Property<Make<UnrolledProblem>> = {
         throw new PropertyError(
           `the slope of central differences, ${near.toPrecision(6)} along a direction of θ`,
           along.toPrecision(6),
-          'Look for jumps (round, argMax, comparisons) and for a custom gradient.',
+          'Look for jumps (round, argMax, comparisons) and for stopGradient.',
         );
       }
     }

@@ -1,5 +1,5 @@
 /** Properties of how a thing is registered: its options. */
-import { OuterloopError, type ConfigObject, type RegisteredKind } from '../contracts';
+import { ConfigurationError, OuterloopError, type ConfigObject, type RegisteredKind } from '../contracts';
 import { fillDefaults, parseOptions } from '../outer/config-check';
 import type { Resolver } from '../outer';
 import { PropertyError, type Property } from './property';
@@ -19,7 +19,10 @@ const isMade: Property<RegistrationSubject> = {
   first: true,
   check: async ({ kind, name, options, resolver, make }) => {
     const { options: schema } = resolver.registration(kind, name);
-    await make(options);
+    await make(options).catch((error: unknown) => {
+      if (!(error instanceof ConfigurationError) || !error.key.startsWith(`${kind}.`)) throw error;
+      throw new PropertyError(error.expected, `${error.got} (${error.key})`, `Give it by --set ${name}.KEY=VALUE.`);
+    });
     const filled = fillDefaults(schema, options);
     const read = JSON.parse(JSON.stringify(filled)) as ConfigObject;
     const again = JSON.stringify(fillDefaults(schema, read));

@@ -1,14 +1,8 @@
 /** Conformance of tasks: a row each. */
 import * as tf from '@tensorflow/tfjs';
 import { arrayDataset, textDataset } from '../../datasets';
-import {
-  treeLeaves,
-  treeUnflatten,
-  type Batch,
-  type DataColumn,
-  type Task,
-  type TensorTree,
-} from '../../src/contracts';
+import { batchOf, parametersOf, stateOf, TASK_PROPERTIES } from '../../src/conformance';
+import type { Task } from '../../src/contracts';
 import { EagerRandom, normals, seedKey } from '../../src/random';
 import {
   augmented,
@@ -22,7 +16,6 @@ import {
   testFunction,
   type MlpActivation,
 } from '../../tasks';
-import { lossAndGradient, runnerOf } from '../support/run-problem';
 
 const ROWS = 60;
 const CLASSES = 3;
@@ -140,95 +133,17 @@ const rows: readonly { name: string; make: () => Task }[] = [
   },
 ];
 
-/** A fixed batch, made anew in every trace. Four rows: the mean's 1/4 is exact in float32, as constants are. */
-function batchOf(task: Task): Batch {
-  if (task.dataset === undefined) return { xs: tf.tensor([], [0]), ys: tf.tensor([], [0]) };
-  const rowsOf = ({ table, decode }: DataColumn): tf.Tensor => {
-    const shape = [4, ...table.rowShape];
-    const count = shape.reduce((a, b) => a * b, 1);
-    const isInteger = decode === undefined && table.dtype !== 'float32';
-    return tf.tensor(Array.from(table.values.subarray(0, count)), shape, isInteger ? 'int32' : 'float32');
-  };
-  const { xs, ys } = task.dataset.splits.train;
-  return { xs: rowsOf(xs), ys: rowsOf(ys) };
-}
-
-interface Leaf {
-  readonly shape: readonly number[];
-  readonly values: readonly number[];
-}
-
-/** Fresh parameters: their structure, and their numbers in its order. */
-function parametersOf(task: Task, seed = 0): { tree: TensorTree; leaves: Leaf[] } {
-  const tree = task.init(new EagerRandom(seedKey(seed)));
-  const leaves = treeLeaves<tf.Tensor>(tree).map(({ value }) => ({
-    shape: [...value.shape],
-    values: Array.from(value.dataSync()),
-  }));
-  return { tree, leaves };
-}
-
-/** Of a task that has one: as it is beside the params of the same seed. */
-function stateOf(task: Task, params: TensorTree, seed = 0): TensorTree | undefined {
-  return task.initState?.(params, new EagerRandom(seedKey(seed + 1)), new EagerRandom(seedKey(seed)));
-}
-
 beforeAll(() => tf.setBackend('cpu'));
 
 describe.each(rows)('$name', ({ make }) => {
-  // p00, p01 …: names whose order is that of the tree.
-  const name = (i: number): string => `p${String(i).padStart(2, '0')}`;
-  const named = <T>(values: readonly T[]): Record<string, T> =>
-    Object.fromEntries(values.map((value, i) => [name(i), value]));
-
-  test('loss is finite, and its gradient is that of central differences in float64', () => {
-    const task = make();
-    const { tree, leaves } = parametersOf(task);
-    const unflatten = (given: Readonly<Record<string, tf.Tensor>>): TensorTree =>
-      treeUnflatten(
-        tree,
-        leaves.map((_, i) => given[name(i)]),
-      );
-    const state = stateOf(task, tree);
-    // One key for every evaluation: dropout keeps its masks.
-    const random = new EagerRandom(seedKey(5));
-    const { loss, gradient } = lossAndGradient(
-      named(leaves),
-      (params) => task.loss(params, batchOf(task), random.foldIn(0), state),
-      unflatten,
-    );
-    expect(Number.isFinite(loss)).toBe(true);
-    const run = runnerOf({
-      name: 'loss',
-      horizon: 1,
-      initTheta: () => named(leaves.map(({ shape, values }) => tf.tensor([...values], [...shape]))),
-      initState: () => ({}),
-      step: (theta, empty) => ({
-        state: empty,
-        loss: task.loss(unflatten(theta as Record<string, tf.Tensor>), batchOf(task), random.foldIn(0), state),
-      }),
-    });
-    const at = leaves.map(({ values }) => values);
-    const STEP = 1e-5;
-    const scale = Math.max(...Object.values(gradient).flatMap((leaf) => Array.from(leaf, Math.abs)));
-    leaves.forEach(({ values }, leaf) => {
-      values.forEach((value, k) => {
-        const moved = (by: number): number =>
-          run({
-            steps: 1,
-            theta: at.map((x, i) => (i === leaf ? x.map((y, j) => (j === k ? value + by : y)) : x)),
-          }).losses[0];
-        const difference = (moved(STEP) - moved(-STEP)) / (2 * STEP);
-        // Truncation h²f'''/6 and rounding 2⁻⁵³/h stay below 1e-9; constants of derivative rules (2/√π of erf) are
-        // float32, 2⁻²⁴ off.
-        expect(Math.abs(gradient[name(leaf)][k] - difference)).toBeLessThan(1e-9 + 2 ** -23 * scale);
-      });
-    });
+  test.each(TASK_PROPERTIES)('$name', async (property) => {
+    const inapplicable = await property.check(make);
+    if (inapplicable !== undefined)
+      expect([property.name, make().metrics]).toEqual(['metrics are finite scalars', undefined]);
   });
 
-  test('init is decided by the key, and every weight matrix by its own numbers', () => {
-    const [a, again, other] = [0, 0, 1].map((seed) => parametersOf(make(), seed).leaves);
-    expect(a).toEqual(again);
+  test('every weight matrix has its own numbers, others by another key', () => {
+    const [a, other] = [0, 1].map((seed) => parametersOf(make(), seed).leaves);
     a.forEach(({ shape, values }, i) => {
       if (shape.length < 2) return;
       expect(other[i].values).not.toEqual(values);
@@ -236,30 +151,23 @@ describe.each(rows)('$name', ({ make }) => {
     });
   });
 
-  test('metrics are finite scalars; an accuracy is a share of the rows', () => {
+  test('an accuracy is a share of the rows', () => {
     const task = make();
     tf.tidy(() => {
       const params = task.init(new EagerRandom(seedKey(0)));
-      const metrics = task.metrics?.(params, batchOf(task), stateOf(task, params)) ?? {};
-      for (const [metric, tensor] of Object.entries(metrics)) {
-        expect([metric, tensor.shape]).toEqual([metric, []]);
-        const value = tensor.dataSync()[0];
-        expect(Number.isFinite(value)).toBe(true);
-        const labels = batchOf(task).ys.size;
-        if (metric === 'accuracy') expect(value * labels).toBeCloseTo(Math.round(value * labels), 4);
-      }
+      const { accuracy } = task.metrics?.(params, batchOf(task), stateOf(task, params)) ?? {};
+      const labels = batchOf(task).ys.size;
+      const value = (accuracy as tf.Tensor | undefined)?.dataSync()[0] ?? 0;
+      expect(value * labels).toBeCloseTo(Math.round(value * labels), 4);
     });
   });
 
-  test('leaks no tensors when it runs eagerly', () => {
+  test('leaks no tensors when it runs eagerly, metrics included', () => {
     const task = make();
     const before = tf.memory().numTensors;
     tf.tidy(() => {
       const params = task.init(new EagerRandom(seedKey(0)));
-      const batch = batchOf(task);
-      const state = stateOf(task, params);
-      task.loss(params, batch, new EagerRandom(seedKey(1)), state);
-      task.metrics?.(params, batch, state);
+      task.metrics?.(params, batchOf(task), stateOf(task, params));
     });
     expect(tf.memory().numTensors).toBe(before);
   });
