@@ -203,7 +203,9 @@ describe.each(TABLE.filter(({ fetched }) => fetched === undefined || !missing.ha
   });
 
   test.each(DATASET_PROPERTIES)('$name', async (property) => {
-    expect(await property.check(row.load)).toBeUndefined();
+    // A large set is loaded once more only where it has to be.
+    const make = property.name === 'loaded twice, it is the same' ? row.load : () => dataset;
+    expect(await property.check(make)).toBeUndefined();
   });
 
   test('labels have the known range and balance', () => {
