@@ -1,5 +1,6 @@
-/** The architecture of docs/extending.md, as it stands there: compiled, registered, run and meta-trained. */
-import { readFileSync } from 'node:fs';
+/** docs/extending.md as it stands: its commands run; its architecture is compiled, registered, run and meta-trained. */
+import { spawn } from 'node:child_process';
+import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { transformSync } from '@swc/core';
 import * as tf from '@tensorflow/tfjs';
@@ -7,6 +8,8 @@ import * as features from '../../learned-optimizers/features';
 import { createContainer } from '../../src/container';
 import * as contracts from '../../src/contracts';
 import { prepareOptimizer, prepareRun, resolveConfig } from '../../src/outer';
+import { CompiledSources, finished, temporaryFolder } from '../outer/compiled';
+import { installOuterloop } from '../support/installed';
 import { runnerOf } from '../support/run-problem';
 
 const PAGE = readFileSync(join(__dirname, '..', '..', 'docs', 'extending.md'), 'utf8');
@@ -32,6 +35,38 @@ function loaded(source: string): Record<string, unknown> {
   new Function('require', 'module', 'exports', code)(load, module, module.exports);
   return module.exports;
 }
+
+test('the commands of the page for a plugin of your own run as they stand, in a folder that has Outerloop installed', async () => {
+  const [, block] = /^```sh\n([\s\S]*?)^```/m.exec(PAGE) ?? [];
+  const commands = block
+    .trimEnd()
+    .split('\n')
+    .map((line) => line.replace(/ *#.*/, '').split(' '));
+  expect(commands.map(([program, , command]) => (program === 'npx' ? command : program))).toEqual([
+    'init',
+    'node',
+    'check',
+    'train',
+  ]);
+  const sources = new CompiledSources();
+  const folder = temporaryFolder();
+  try {
+    installOuterloop(folder, sources);
+    for (const [program, ...args] of commands) {
+      if (program === 'npx') {
+        expect(args.shift()).toBe('outerloop');
+        args.unshift(join('node_modules', 'outerloop', 'dist', 'src', 'cli', 'main.js'));
+      }
+      const environment = { ...process.env, NODE_PATH: '' };
+      const child = spawn(process.execPath, args, { cwd: folder, env: environment });
+      const { code, stdout, stderr } = await finished(child);
+      expect([args, code, code === 0 ? '' : stdout + stderr]).toEqual([args, 0, '']);
+    }
+  } finally {
+    sources.dispose();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}, 120_000);
 
 test('the shortest architecture registers, and its steps are what its sentence says', async () => {
   const container = createContainer();
