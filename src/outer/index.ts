@@ -28,7 +28,14 @@ export {
 } from './loop';
 export { memberName } from './tasks-config';
 export { planTasks, type Normaliser, type PlannedTasks } from './several-tasks';
-export { prepareNamed, prepareOptimizer, prepareParts, prepareRun, type PreparedParts, type PreparedRun } from './prepare';
+export {
+  prepareNamed,
+  prepareOptimizer,
+  prepareParts,
+  prepareRun,
+  type PreparedParts,
+  type PreparedRun,
+} from './prepare';
 export { sampleEpisodes, varianceOfEstimates, type EpisodeSamples, type Spread } from './episode-samples';
 export {
   CONFIDENCE,

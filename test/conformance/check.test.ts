@@ -83,7 +83,7 @@ const rule = (update: (gradient: tf.Tensor, param: tf.Tensor) => tf.Tensor): Lea
     update: ({ params, gradients, state }) => {
       const { rate } = theta as { rate: tf.Tensor };
       const next = (p: unknown, g: unknown): unknown => {
-        if (p instanceof tf.Tensor) return tf.sub(p, tf.mul(rate, update(g as tf.Tensor, p)));
+        if (p instanceof tf.Tensor) return tf.sub(p, tf.mul(rate, update(g as tf.Tensor, p as tf.Tensor)));
         if (Array.isArray(p)) return p.map((x, i) => next(x, (g as unknown[])[i]));
         return Object.fromEntries(
           Object.entries(p as object).map(([key, x]) => [key, next(x, (g as Record<string, unknown>)[key])]),
