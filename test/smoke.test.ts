@@ -5,6 +5,6 @@ test('the library states the version of its package', () => {
   expect(version).toBe(declared);
 });
 
-test('the package has an entry for Node and one for pages', () => {
-  expect(Object.keys(entries)).toEqual(['.', './browser', './package.json']);
+test('the package has an entry for Node, one for pages and one for tests of plugins', () => {
+  expect(Object.keys(entries)).toEqual(['.', './browser', './register', './package.json']);
 });
