@@ -27,7 +27,8 @@ npm run bench:docs                                # this page from bench/results
 \`\`\`
 
 Peers: \`bench/peers/jax/setup.sh\` makes the virtual environment of the JAX peer (pinned, git-ignored); \`setup.sh python3 CHECKOUT\`
-adds google/learned_optimization's own meta-training step. Hand-written C
+adds google/learned_optimization's own meta-training step; \`OUTERLOOP_JAX_PYTHON\` names another Python that has JAX, and peer
+\`jax-gpu\` is JAX on the machine's graphics card, with products in float32 and not TF32. Hand-written C
 takes part where \`OUTERLOOP_REFERENCE_C\` or \`--reference-c\` names a folder that has it; most of it needs AVX-512. The
 limit of the machine is measured by \`bench/peers/c/peak.c\`: fused multiply-adds on registers alone, all threads.
 
@@ -103,7 +104,7 @@ function section({ title, head, rows }: TextTable, level: string): string {
 }
 
 function machineLine({ machine, commands }: SavedResults): string {
-  const { cpu, cores, vectors, memoryBytes, node, compiler, loadAverage } = machine;
+  const { cpu, cores, vectors, memoryBytes, node, compiler, gpu, loadAverage } = machine;
   const parts = [
     cpu,
     `${cores} cores`,
@@ -111,6 +112,7 @@ function machineLine({ machine, commands }: SavedResults): string {
     `${Math.round(memoryBytes / 2 ** 30)} GiB`,
     `Node ${node}`,
     ...(compiler === undefined ? [] : [compiler]),
+    ...(gpu === undefined ? [] : [gpu]),
   ];
   const load = loadAverage.map((value) => value.toFixed(1)).join(' before and ');
   return `${parts.join(', ')}; by ${commands.map((command) => `\`${command}\``).join(', ')}. Load average of five minutes: ${load} after.`;

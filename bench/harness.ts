@@ -6,12 +6,18 @@ import { EngineCandidate, expectedLosses } from './candidates/engine-process';
 import { JaxCandidate } from './candidates/jax';
 import type { Peak } from './candidates/peak';
 import { ReferenceCandidate, type ReferenceC } from './candidates/reference-c';
-import { median, medianRatio, ratiosTo, type LeftOut, type ThreadTiming, type WindowTiming } from './timings';
+import { JAX_GPU, median, medianRatio, ratiosTo, type LeftOut, type ThreadTiming, type WindowTiming } from './timings';
 
 export interface HarnessOptions {
   readonly engines: readonly string[];
   /** Of windows and outer iterations. */
-  readonly peers: { readonly jax: boolean; readonly reference?: ReferenceC; readonly peak?: Peak };
+  readonly peers: {
+    readonly jax: boolean;
+    /** Windows only. */
+    readonly jaxGpu: boolean;
+    readonly reference?: ReferenceC;
+    readonly peak?: Peak;
+  };
   readonly rounds: number;
   /**
    * Seconds of timed windows after which a candidate gets no further round of a case. One whose single round would take
@@ -87,6 +93,7 @@ export async function timeWindows(index: number, options: HarnessOptions): Promi
   const expected = await expectedLosses(index);
   const all: Candidate[] = engines.map((engine) => new EngineCandidate(engine, { engine }, index, expected));
   if (peers.jax) all.push(new JaxCandidate('jax', benchCase.jax));
+  if (peers.jaxGpu) all.push(new JaxCandidate(JAX_GPU, benchCase.jax, 'cuda'));
   const rows = { case: name, variant, particles, window };
   const out: (WindowTiming | LeftOut)[] = [];
   const checked: Candidate[] = [];

@@ -31,7 +31,7 @@ interface Options {
   readonly save?: string;
 }
 
-const PEERS = ['jax', 'reference-c', 'peak', 'none'] as const;
+const PEERS = ['jax', 'jax-gpu', 'reference-c', 'peak', 'none'] as const;
 type Peer = (typeof PEERS)[number];
 
 const CHOOSERS = ['auto', 'tfjs'];
@@ -73,11 +73,15 @@ async function findPeers(options: Options, log: (line: string) => void): Promise
   };
   const noJax = jaxMissing();
   if (wants('jax') && noJax !== undefined) missing('jax', noJax);
+  // Only where it is asked for: whether JAX finds a card shows when it starts.
+  const jaxGpu = asked?.includes('jax-gpu') === true;
+  if (jaxGpu && noJax !== undefined) missing('jax-gpu', noJax);
   const folder = options.referenceC ?? process.env.OUTERLOOP_REFERENCE_C ?? '';
   if (wants('reference-c') && folder === '') missing('reference-c', 'no --reference-c and no OUTERLOOP_REFERENCE_C');
   const peak = wants('peak') ? await Peak.build(log) : undefined;
   return {
     jax: wants('jax') && noJax === undefined,
+    jaxGpu,
     ...(wants('reference-c') && folder !== '' ? { reference: new ReferenceC(folder) } : {}),
     ...(peak === undefined ? {} : { peak }),
   };
@@ -116,6 +120,16 @@ function vectors(): { readonly vectors?: string } {
   }
 }
 
+/** By what NVIDIA's driver says of the first one. */
+async function gpu(): Promise<{ readonly gpu?: string }> {
+  try {
+    const found = await output('nvidia-smi', ['--query-gpu=name,driver_version', '--format=csv,noheader']);
+    return { gpu: found.trim().split('\n')[0].replace(', ', ', driver ') };
+  } catch {
+    return {};
+  }
+}
+
 async function compiler(): Promise<{ readonly compiler?: string }> {
   try {
     return { compiler: (await output(C_COMPILER, ['--version'])).split('\n')[0] };
@@ -140,6 +154,7 @@ async function save(name: string, loadBefore: number, results: readonly Timing[]
       memoryBytes: totalmem(),
       node: process.version,
       ...(await compiler()),
+      ...(await gpu()),
       loadAverage: [loadBefore, loadavg()[1]],
       platform: `${process.platform} ${process.arch}`,
     },
@@ -209,8 +224,10 @@ const program = new Command('npm run bench --')
   .option('--engines <names>', 'comma-separated; all that run here by default', (value) =>
     value.split(',').map(oneOf(KNOWN_ENGINES, 'engine')),
   )
-  .option('--peers <names>', `of ${PEERS.join(', ')}, comma-separated; all that are here by default`, (value) =>
-    value.split(',').map(oneOf(PEERS, 'peer')),
+  .option(
+    '--peers <names>',
+    `of ${PEERS.join(', ')}, comma-separated; all that are here by default, but for jax-gpu`,
+    (value) => value.split(',').map(oneOf(PEERS, 'peer')),
   )
   .option('--reference-c <folder>', 'sources of the hand-written C; by default OUTERLOOP_REFERENCE_C')
   .option('--rounds <n>', 'rounds, of which the median counts', positiveInteger, 5)

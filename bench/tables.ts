@@ -2,6 +2,7 @@
 import { CURVES } from './curves';
 import {
   FORWARD,
+  JAX_GPU,
   isGradient,
   isLeftOut,
   isWindow,
@@ -23,19 +24,21 @@ const times = (ratio: number): string => `${ratio.toPrecision(ratio < 100 ? 2 : 
 const number = (value: number): string => Number(value.toPrecision(3)).toLocaleString('en-GB');
 const dash = '–';
 
-const WINDOW_HEAD = [
+/** The column of JAX on a GPU is there where it took part. */
+const windowHead = (gpu: boolean): string[] => [
   'candidate',
   'particle-steps/s',
   'GFLOPS',
   'of FMA peak',
   'against JAX',
+  ...(gpu ? [`against ${JAX_GPU}`] : []),
   'against reference C',
   'peak memory',
   'compile',
 ];
 
-function windowRow(timing: WindowTiming | LeftOut): string[] {
-  if (isLeftOut(timing)) return [timing.candidate, `left out: ${timing.reason}`, '', '', '', '', '', ''];
+function windowRow(timing: WindowTiming | LeftOut, gpu: boolean): string[] {
+  if (isLeftOut(timing)) return [timing.candidate, `left out: ${timing.reason}`, ...windowHead(gpu).slice(2).fill('')];
   const { candidate, particleStepsPerSecond, gflops, shareOfPeak, fasterThan, peakBytes, compileSeconds } = timing;
   return [
     candidate,
@@ -43,6 +46,7 @@ function windowRow(timing: WindowTiming | LeftOut): string[] {
     gflops.toPrecision(3),
     shareOfPeak === undefined ? dash : percent(shareOfPeak),
     'jax' in fasterThan ? times(fasterThan.jax) : dash,
+    ...(gpu ? [JAX_GPU in fasterThan ? times(fasterThan[JAX_GPU]) : dash] : []),
     'reference C' in fasterThan ? times(fasterThan['reference C']) : dash,
     peakBytes === undefined ? dash : `${Math.round(peakBytes / 2 ** 20)} MiB`,
     compileSeconds === undefined ? dash : `${compileSeconds.toPrecision(2)} s`,
@@ -81,18 +85,19 @@ function gradientRow(timing: GradientTiming | LeftOut): string[] {
 function windowTables(timings: readonly Timing[]): TextTable[] {
   const tables = new Map<string, string[][]>();
   const gradients = new Set<string>();
+  const gpu = timings.some((timing) => isWindow(timing) && timing.candidate === JAX_GPU);
   for (const timing of timings) {
     if (!isWindow(timing) && !isLeftOut(timing) && !isGradient(timing)) continue;
     const size = `N = ${timing.particles}, W = ${timing.window}`;
     const title = [timing.case, timing.variant, size].filter((part) => part !== '').join(', ');
     const gradient = isGradient(timing) || timing.case === 'tbptt-window';
     if (gradient) gradients.add(title);
-    const row = isGradient(timing) || (isLeftOut(timing) && gradient) ? gradientRow(timing) : windowRow(timing);
+    const row = isGradient(timing) || (isLeftOut(timing) && gradient) ? gradientRow(timing) : windowRow(timing, gpu);
     tables.set(title, [...(tables.get(title) ?? []), row]);
   }
   return [...tables].map(([title, rows]) => ({
     title,
-    head: gradients.has(title) ? GRADIENT_HEAD : WINDOW_HEAD,
+    head: gradients.has(title) ? GRADIENT_HEAD : windowHead(gpu),
     rows,
   }));
 }

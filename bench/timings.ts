@@ -5,10 +5,13 @@ import type { FitRound } from './fit';
 import type { FormTiming } from './forms';
 import type { OverheadBreakdown } from './overhead';
 
+/** JAX on the graphics card. */
+export const JAX_GPU = 'jax, GPU';
+
 export interface WindowTiming {
   readonly case: string;
   readonly variant: string;
-  /** An engine, `jax`, or `reference C`. */
+  /** An engine, `jax`, `jax, GPU`, or `reference C`. */
   readonly candidate: string;
   readonly particles: number;
   readonly window: number;
@@ -153,6 +156,8 @@ export interface SavedResults {
     readonly node: string;
     /** First line of the C compiler's version; absent where there is none. */
     readonly compiler?: string;
+    /** The first one of NVIDIA's, and its driver; absent where there is none. */
+    readonly gpu?: string;
     /** Of five minutes, before and after: above 0 before, other work shared the cores. */
     readonly loadAverage: readonly [number, number];
     readonly platform: string;

@@ -8,7 +8,8 @@ import { mnistDataFolder } from '../../datasets/files/mnist-data';
 import type { Candidate, Readiness } from './candidate';
 
 const FOLDER = join(__dirname, '..', 'peers', 'jax');
-const PYTHON = join(FOLDER, '.venv', 'bin', 'python');
+/** A Python that has JAX already, in place of the pinned one. */
+const PYTHON = process.env.OUTERLOOP_JAX_PYTHON ?? join(FOLDER, '.venv', 'bin', 'python');
 /** Packages that are not installed but found by their path. */
 const CHECKOUTS = join(FOLDER, '.venv', 'checkouts');
 /** Relative deviation of float32 from float64 over the programs' short checks; they reach 1e-8 to 1e-5. */
@@ -28,6 +29,18 @@ export interface JaxProgram {
   readonly package?: 'learned_optimization';
 }
 
+/** JAX's names. */
+export type JaxPlatform = 'cpu' | 'cuda';
+
+/**
+ * On a GPU: memory as it is needed, since candidates hold theirs at the same time, and products in float32 as on every
+ * other engine, where JAX's own choice for cards that have it is TF32, of ten bits.
+ */
+const PLATFORM_ENVIRONMENT = {
+  cpu: {},
+  cuda: { XLA_PYTHON_CLIENT_PREALLOCATE: 'false', JAX_DEFAULT_MATMUL_PRECISION: 'highest' },
+} as const satisfies Record<JaxPlatform, Readonly<Record<string, string>>>;
+
 /** Why a program cannot take part where JAX can, or undefined if it can. */
 export function programMissing({ package: needed }: JaxProgram): string | undefined {
   if (needed === undefined || existsSync(join(CHECKOUTS, needed))) return undefined;
@@ -43,10 +56,17 @@ export class JaxCandidate implements Candidate {
   constructor(
     readonly name: string,
     private readonly work: JaxProgram,
+    platform: JaxPlatform = 'cpu',
   ) {
     this.child = spawn(PYTHON, [join(FOLDER, 'peer.py')], {
       stdio: ['pipe', 'pipe', 'inherit'],
-      env: { ...process.env, JAX_PLATFORMS: 'cpu', PYTHONPATH: CHECKOUTS, PYTHONDONTWRITEBYTECODE: '1' },
+      env: {
+        ...process.env,
+        ...PLATFORM_ENVIRONMENT[platform],
+        JAX_PLATFORMS: platform,
+        PYTHONPATH: CHECKOUTS,
+        PYTHONDONTWRITEBYTECODE: '1',
+      },
     });
     this.lines = createInterface({ input: this.child.stdout })[Symbol.asyncIterator]();
   }
