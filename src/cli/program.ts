@@ -5,7 +5,7 @@ import { DEFAULT_BASE_LINES, RELATIVE_TASKS } from '../outer';
 import { version } from '../outer/version';
 import { check, type CheckCommandOptions } from './commands/check';
 import { compare, type CompareOptions } from './commands/compare';
-import { dataFetch, dataList, dataVerify } from './commands/data';
+import { dataClear, dataFetch, dataList, dataVerify, type ClearOptions } from './commands/data';
 import { demo, type DemoOptions } from './commands/demo';
 import { doctor } from './commands/doctor';
 import { evaluate, type EvaluateOptions } from './commands/evaluate';
@@ -234,7 +234,9 @@ function build(terminal: Terminal, run: (action: Action) => void): Command {
   command('list', 'list presets, tasks, optimizers, estimators, data sets and engines').action(
     (options: CommonOptions) => run(() => list(options, terminal)),
   );
-  const data = program.command('data').description('data sets: which there are, bring them here, check them');
+  const data = program
+    .command('data')
+    .description('data sets: which there are, bring them here, check them, remove them');
   command('list', 'list data sets, where they come from, and whether they are on this machine', data).action(
     (options: CommonOptions) => run(() => dataList(options, terminal)),
   );
@@ -246,6 +248,13 @@ function build(terminal: Terminal, run: (action: Action) => void): Command {
     'check every byte and every row of data sets (by default of all that are here)',
     data,
   ).action((names: string[], options: CommonOptions) => run(() => dataVerify(names, options, terminal)));
+  command(
+    'clear [name...]',
+    'remove what was fetched of data sets, and what broken-off fetches left; asks nothing',
+    data,
+  )
+    .option('--all', 'of all of them')
+    .action((names: string[], options: ClearOptions) => run(() => dataClear(names, options, terminal)));
   command('doctor', 'say which engines run here, and what the others lack').action((options: CommonOptions) =>
     run(() => doctor(options, terminal)),
   );

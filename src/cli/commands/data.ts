@@ -29,14 +29,14 @@ function storedSets(container: OuterloopContainer): Stored[] {
 }
 
 /** @throws UnknownNameError, UserError for one that has no files; before anything is done for the others */
-function chosenSets(container: OuterloopContainer, names: readonly string[]): Stored[] {
+function chosenSets(container: OuterloopContainer, names: readonly string[], done = 'fetch or verify'): Stored[] {
   const stored = storedSets(container);
   const known = stored.map(({ name }) => name);
   return [...new Set(names)].map((name) => {
     const found = stored.find((candidate) => candidate.name === name);
     if (found !== undefined) return found;
     if (container.names('dataset').includes(name)) {
-      throw new UserError(`data set "${name}" states no files of its own, so there is nothing to fetch or verify.`);
+      throw new UserError(`data set "${name}" states no files of its own, so there is nothing to ${done}.`);
     }
     throw new UnknownNameError('data set', name, nearNames(name, known), known);
   });
@@ -146,4 +146,37 @@ export async function dataVerify(
     }
   }
   return damaged ? EXIT.failure : EXIT.ok;
+}
+
+export interface ClearOptions extends CommonOptions {
+  readonly all?: boolean;
+}
+
+/** Asks nothing: what is removed can be fetched again. */
+export async function dataClear(names: readonly string[], options: ClearOptions, { out }: Terminal): Promise<number> {
+  const container = await openContainer(options.plugin ?? []);
+  const isAll = options.all === true;
+  if (isAll === names.length > 0) {
+    const got = isAll ? 'both' : 'neither';
+    throw new UserError(`data clear: expected names of data sets, or --all, got ${got}.`);
+  }
+  const chosen = isAll ? storedSets(container) : chosenSets(container, names, 'clear');
+  const sets = chosen.flatMap(({ name, files }) => {
+    if (files.clear !== undefined) return [{ name, files, clear: () => files.clear!() }];
+    if (isAll) return [];
+    throw new UserError(
+      `data set "${name}" comes from ${files.source}: nothing of it was fetched, so nothing can be cleared.`,
+    );
+  });
+  let total = 0;
+  for (const { name, files, clear } of sets) {
+    const folder = folderOf(files);
+    const freed = await clear();
+    total += freed;
+    const place = folder === undefined ? '' : `, from ${folder}`;
+    if (options.json === true) out.write(`${JSON.stringify({ name, freed, folder })}\n`);
+    else out.write(freed === 0 ? `${name}: nothing is here\n` : `${name}: removed ${freed} bytes${place}\n`);
+  }
+  if (options.json !== true && sets.length > 1) out.write(`${total} bytes freed\n`);
+  return EXIT.ok;
 }
