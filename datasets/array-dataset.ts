@@ -27,6 +27,8 @@ interface Layout {
   readonly targetShape?: readonly number[];
   /** Number of classes, if the targets are class labels 0 … classes − 1. */
   readonly classes?: number;
+  /** The name of each class, where they have names. */
+  readonly classNames?: readonly string[];
   /** Decoding of the inputs, `raw·scale + offset`; without it uint8 and int32 inputs are int32 tensors. */
   readonly decode?: DataColumn['decode'];
 }
@@ -123,11 +125,15 @@ function cut(
  * shares that do not sum to 1 or leave a split empty.
  */
 export function arrayDataset(options: ArrayDatasetOptions): Dataset {
-  const { name = 'arrays', inputShape, targetShape = [], classes, decode } = options;
+  const { name = 'arrays', inputShape, targetShape = [], classes, classNames, decode } = options;
   checkShape('arrayDataset.inputShape', inputShape);
   checkShape('arrayDataset.targetShape', targetShape);
   if (classes !== undefined && !(Number.isInteger(classes) && classes > 0)) {
     throw new ConfigurationError('arrayDataset.classes', 'a positive integer', String(classes));
+  }
+
+  if (classNames !== undefined && classNames.length !== classes) {
+    throw new ConfigurationError('arrayDataset.classNames', `${classes ?? 'no'} names`, String(classNames.length));
   }
 
   const column = (
@@ -176,5 +182,11 @@ export function arrayDataset(options: ArrayDatasetOptions): Dataset {
       splitOf(split, slice(xs, ranges[split], inputShape), slice(ys, ranges[split], targetShape)),
     );
   }
-  return tableDataset({ name, inputShape, ...(labelled ? { classes } : {}), splits });
+  return tableDataset({
+    name,
+    inputShape,
+    ...(labelled ? { classes } : {}),
+    ...(classNames === undefined ? {} : { classNames }),
+    splits,
+  });
 }

@@ -3,6 +3,8 @@ import { cifar10, cifarOptions } from './cifar-10';
 import { fashionMnist } from './fashion-mnist';
 import { CIFAR_10 } from './files/cifar-10';
 import { FASHION_MNIST } from './files/fashion-mnist';
+import { csvFileOptions } from './csv';
+import { csvDataset } from './files/csv-file';
 import { filesOf } from './files/image-store';
 import { mnistFiles } from './files/mnist-data';
 import { textFile, textFileOptions } from './files/text-file';
@@ -11,10 +13,14 @@ import { mnist } from './mnist';
 
 export { arrayDataset, type ArrayDatasetOptions, type SplitArrays } from './array-dataset';
 export { cifar10 } from './cifar-10';
+export { type CsvOptions } from './csv';
+export { type BySplit, type DealOptions } from './deal';
 export { fashionMnist } from './fashion-mnist';
 export { type FetchedImageOptions, type ImageOptions } from './image-dataset';
+export { csvDataset } from './files/csv-file';
 export { textFile, type TextFileOptions } from './files/text-file';
 export { mnist } from './mnist';
+export { tfDataset, type TfDatasetOptions } from './tf-dataset';
 export { textDataset, vocabularyOf, type TextDatasetOptions, type TextOptions } from './text';
 
 /** One line a data set. */
@@ -37,6 +43,11 @@ export function registerDatasets({ dataset }: Registrar): void {
     options: cifarOptions,
     files: filesOf(CIFAR_10),
     create: (options, { watch }) => cifar10(options, watch),
+  });
+  dataset('csv', {
+    description: 'a CSV file of your own: numbers, and a label in the column that `label` names',
+    options: csvFileOptions,
+    create: ({ path, ...options }) => csvDataset(path, options),
   });
   dataset('text', {
     description: 'windows of the characters of a text file, cut in order into train, validation and test',

@@ -26,6 +26,7 @@ export function tableDataset(parts: {
   readonly name: string;
   readonly inputShape: readonly number[];
   readonly classes?: number;
+  readonly classNames?: readonly string[];
   readonly splits: Readonly<Record<Split, DataSplit>>;
 }): Dataset {
   return {

@@ -47,6 +47,8 @@ export interface Dataset {
   readonly inputShape: readonly number[];
   /** Number of classes of `ys`, if they are class labels. */
   readonly classes?: number;
+  /** The name of each class, if the source has names. */
+  readonly classNames?: readonly string[];
   readonly splits: Readonly<Record<Split, DataSplit>>;
   /** The public face: one element an example, `{xs, ys}`, in the order of the files. */
   examples(split: Split): data.Dataset<{ xs: Tensor; ys: Tensor }>;

@@ -126,6 +126,29 @@ export class CancelledError extends OuterloopError {
 /** A data set whose files are missing, damaged or of another size than they should be. */
 export class DatasetError extends OuterloopError {}
 
+/** A data file of the user's own that cannot be used as it is: cut short, of another shape, with numbers out of range. */
+export class DataFileError extends UserError {
+  constructor(
+    readonly file: string,
+    /** Where in the file, if it is known: the line from 1, the column's name or number, the byte from 0. */
+    readonly at: { readonly line?: number; readonly column?: string; readonly offset?: number },
+    readonly expected: string,
+    readonly got: string,
+    readonly hint?: string,
+    options?: ErrorOptions,
+  ) {
+    const { line, column, offset } = at;
+    const place = [
+      file,
+      ...(line === undefined ? [] : [`line ${line}`]),
+      ...(column === undefined ? [] : [`column ${column}`]),
+      ...(offset === undefined ? [] : [`byte ${offset}`]),
+    ];
+    const advice = hint === undefined ? '' : ` ${hint}`;
+    super(`${place.join(', ')}: expected ${expected}, got ${got}.${advice}`, options);
+  }
+}
+
 /** A data set that is not on this machine and cannot be fetched: says what to put where. */
 export class DatasetUnavailableError extends UserError {}
 
