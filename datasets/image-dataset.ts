@@ -74,7 +74,7 @@ export function checkedImageOptions<S extends ImageSchema = typeof imageOptions>
 }
 
 /** Raw pixels 0 … 255 to network inputs, as `raw·scale + offset`. */
-function decodeOf(
+export function decodeOf(
   normalise: z.output<typeof imageOptions>['normalise'],
   published: { readonly mean: number; readonly std: number },
 ): { readonly scale: number; readonly offset: number } {

@@ -5,6 +5,7 @@ import { CIFAR_10 } from './files/cifar-10';
 import { FASHION_MNIST } from './files/fashion-mnist';
 import { csvFileOptions } from './csv';
 import { csvDataset } from './files/csv-file';
+import { imageFolderDataset, imageFolderOptions } from './files/image-folder';
 import { filesOf } from './files/image-store';
 import { mnistFiles } from './files/mnist-data';
 import { textFile, textFileOptions } from './files/text-file';
@@ -18,6 +19,7 @@ export { type BySplit, type DealOptions } from './deal';
 export { fashionMnist } from './fashion-mnist';
 export { type FetchedImageOptions, type ImageOptions } from './image-dataset';
 export { csvDataset } from './files/csv-file';
+export { imageFolderDataset, type ImageFolderOptions } from './files/image-folder';
 export { textFile, type TextFileOptions } from './files/text-file';
 export { mnist } from './mnist';
 export { tfDataset, type TfDatasetOptions } from './tf-dataset';
@@ -48,6 +50,11 @@ export function registerDatasets({ dataset }: Registrar): void {
     description: 'a CSV file of your own: numbers, and a label in the column that `label` names',
     options: csvFileOptions,
     create: ({ path, ...options }) => csvDataset(path, options),
+  });
+  dataset('images', {
+    description: 'a folder of your own, with a folder of PNG or JPEG pictures for each class',
+    options: imageFolderOptions,
+    create: ({ path, ...options }) => imageFolderDataset(path, options),
   });
   dataset('text', {
     description: 'windows of the characters of a text file, cut in order into train, validation and test',
