@@ -3,7 +3,7 @@ import { cifar10, cifarOptions } from './cifar-10';
 import { fashionMnist } from './fashion-mnist';
 import { CIFAR_10 } from './files/cifar-10';
 import { FASHION_MNIST } from './files/fashion-mnist';
-import { csvFileOptions } from './csv';
+import { csvFileOptions } from './files/csv';
 import { csvDataset } from './files/csv-file';
 import { imageFolderDataset, imageFolderOptions } from './files/image-folder';
 import { filesOf } from './files/image-store';
@@ -14,7 +14,7 @@ import { mnist } from './mnist';
 
 export { arrayDataset, type ArrayDatasetOptions, type SplitArrays } from './array-dataset';
 export { cifar10 } from './cifar-10';
-export { type CsvOptions } from './csv';
+export { type CsvOptions } from './files/csv';
 export { type BySplit, type DealOptions } from './deal';
 export { fashionMnist } from './fashion-mnist';
 export { type FetchedImageOptions, type ImageOptions } from './image-dataset';

@@ -51,7 +51,7 @@ async function collect(source: Source, place: string, settings: Settings) {
   let [numbers, index] = [0, 0];
   const add = async (which: 'xs' | 'ys', value: unknown): Promise<number> => {
     const at = `${place}: ${which} of element ${index}`;
-    const tensor = value instanceof tf.Tensor ? value : tf.tensor(value as tf.TensorLike);
+    const tensor: tf.Tensor = value instanceof tf.Tensor ? value : tf.tensor(value as tf.TensorLike);
     const { dtype, shape } = tensor;
     const data = await tensor.data();
     tensor.dispose();

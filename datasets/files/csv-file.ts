@@ -3,7 +3,7 @@ import { isUtf8 } from 'node:buffer';
 import { basename } from 'node:path';
 import { DataFileError, SPLITS, type Dataset, type Split } from '../../src/contracts';
 import { arrayDataset, type SplitArrays } from '../array-dataset';
-import { csvFileOptions, csvTargets, parseCsv, type CsvOptions, type CsvRows, type CsvSettings } from '../csv';
+import { csvFileOptions, csvTargets, parseCsv, type CsvOptions, type CsvRows, type CsvSettings } from './csv';
 import { checkedOptions, deal, dealtSplits, type BySplit } from '../deal';
 import { readOwn } from './own-file';
 

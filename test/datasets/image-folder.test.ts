@@ -117,9 +117,9 @@ test('of 16 bits the upper 8 are taken; grey is the luma of ITU-R 601', () => {
   expect(decodeImage('file', wide, 1).pixels[0]).toBe(Math.round(0.299 * 0x12 + 0.587 * 0xff));
 });
 
-test.each(DATASET_PROPERTIES)('$name', async ({ check }) => {
+test.each(DATASET_PROPERTIES)('$name', async (property) => {
   fill();
-  expect(await check(() => imageFolderDataset(folder))).toBeUndefined();
+  expect(await property.check(() => imageFolderDataset(folder))).toBeUndefined();
 });
 
 test('a class is a folder, in the order of names; every picture is in one split', async () => {

@@ -39,9 +39,9 @@ const ascending = (rows: number[][]): number[][] => rows.sort((a, b) => a[0] - b
 describe('csv', () => {
   const raw = { label: 'kind', normalise: 'none' } as const;
 
-  test.each(DATASET_PROPERTIES)('$name', async ({ check }) => {
+  test.each(DATASET_PROPERTIES)('$name', async (property) => {
     const path = file('table.csv', TABLE);
-    expect(await check(() => csvDataset(path, { label: 'kind' }))).toBeUndefined();
+    expect(await property.check(() => csvDataset(path, { label: 'kind' }))).toBeUndefined();
   });
 
   test('every row is in one split, shuffled by the seed', async () => {
@@ -159,8 +159,8 @@ describe('tf.data', () => {
   const elements = NUMBERS.map((i) => ({ xs: [i, i * i], ys: i % 2 }));
   const make = () => tf.data.array(elements) as tf.data.Dataset<tf.TensorContainer>;
 
-  test.each(DATASET_PROPERTIES)('$name', async ({ check }) => {
-    expect(await check(() => tfDataset(make(), { classes: 2 }))).toBeUndefined();
+  test.each(DATASET_PROPERTIES)('$name', async (property) => {
+    expect(await property.check(() => tfDataset(make(), { classes: 2 }))).toBeUndefined();
   });
 
   test.each([

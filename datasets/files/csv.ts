@@ -1,8 +1,8 @@
 /** Tables of numbers with a label in one column, as CSV files hold them. */
 import { parse, CsvError } from 'csv-parse/sync';
 import { z } from 'zod';
-import { ConfigurationError, DataFileError } from '../src/contracts';
-import { orderOptions, pathOrPaths } from './deal';
+import { ConfigurationError, DataFileError } from '../../src/contracts';
+import { orderOptions, pathOrPaths } from '../deal';
 
 const column = z.union([z.string(), z.int().min(0)]);
 
