@@ -29,6 +29,7 @@ interface Column {
   rows: number;
 }
 
+const isTensor = (value: unknown): value is tf.Tensor => value instanceof tf.Tensor;
 const shown = (shape: readonly number[]): string => `[${shape.join(', ')}]`;
 
 /** {xs, ys} or [xs, ys] of one element. */
@@ -51,7 +52,7 @@ async function collect(source: Source, place: string, settings: Settings) {
   let [numbers, index] = [0, 0];
   const add = async (which: 'xs' | 'ys', value: unknown): Promise<number> => {
     const at = `${place}: ${which} of element ${index}`;
-    const tensor: tf.Tensor = value instanceof tf.Tensor ? value : tf.tensor(value as tf.TensorLike);
+    const tensor: tf.Tensor = isTensor(value) ? value : tf.tensor(value as tf.TensorLike);
     const { dtype, shape } = tensor;
     const data = await tensor.data();
     tensor.dispose();

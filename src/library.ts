@@ -377,11 +377,12 @@ export async function tune(options: TuneOptions): Promise<TuneResult> {
                     config,
                     opened,
                     compiled,
+                    plan,
                     requestedEngine: engine,
                     library: true,
                     ...(start === undefined ? {} : { start: start.theta }),
                     ...(built.optimizer === undefined ? {} : { namedOptimizer: built.optimizer.config !== undefined }),
-                  })).begin(),
+                  })).begin(resume ? plan : undefined),
           }),
       listeners: [
         ...(onEvent === undefined ? [] : [onEvent]),

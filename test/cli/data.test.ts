@@ -1,5 +1,5 @@
 /** `outerloop data` as a process, without a network. */
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { dataProgress } from '../../src/cli/data-progress';
 import { CompiledSources, temporaryFolder, type Finished } from '../outer/compiled';
@@ -132,4 +132,37 @@ test('without a terminal progress is a line every fifth, and starts again with a
     'fetching b: 25 % of 2 MB',
     '',
   ]);
+});
+
+test('a run on a table of your own, named in YAML; it does not go on with other data', async () => {
+  const table = (last: number): string =>
+    [
+      'x,y,kind',
+      ...Array.from({ length: 40 }, (_, i) => `${i},${i === 39 ? last : i % 7},${i % 2 === 0 ? 'a' : 'ü'}`),
+    ].join('\n');
+  writeFileSync(join(folder, 'meine Tabelle.csv'), table(1));
+  const config = {
+    data: { name: 'csv', path: 'meine Tabelle.csv', label: 'kind' },
+    task: { name: 'logistic-regression', batchSize: 4 },
+    optimizer: { name: 'sgd', learningRate: 'meta.log(0.1)' },
+    horizon: 4,
+    estimator: { name: 'nres', pairs: 2, sigma: 0.1, window: 2 },
+    iterations: 2,
+    engine: 'reference',
+    evaluation: { particles: 2, probe: false },
+  };
+  writeFileSync(join(folder, 'own.yaml'), JSON.stringify(config));
+  expect(await outerloop('train', 'own.yaml', '--quiet', '--output', 'own')).toMatchObject({ code: 0, stderr: '' });
+  const { run } = JSON.parse(readFileSync(join(folder, 'own', 'config.json'), 'utf8')) as { run: { data: object } };
+  expect(Object.keys(run.data)).toEqual(['csv meine Tabelle.csv']);
+
+  expect(await outerloop('resume', 'own', '--quiet')).toMatchObject({ code: 0 });
+  writeFileSync(join(folder, 'meine Tabelle.csv'), table(2));
+  const { code, stderr } = await outerloop('resume', 'own', '--quiet');
+  expect(stderr).toMatch(
+    /^error: [^\n]*own was trained on other data: expected "csv meine Tabelle\.csv" of SHA-256 [^\n]*\n$/,
+  );
+  expect(code).toBe(2);
+  writeFileSync(join(folder, 'meine Tabelle.csv'), table(1));
+  expect(await outerloop('resume', 'own', '--quiet')).toMatchObject({ code: 0 });
 });

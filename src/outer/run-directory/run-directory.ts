@@ -34,8 +34,9 @@ import type { LoopState } from '../loop';
 import { canonical } from '../prepare';
 import type { OpenedEngine } from '../resolver';
 import { runSummary, type MetricsLine, type RunResult, type RunSummary } from '../result';
-import type { CompiledProblem, RunStore, SavedRun } from '../run';
+import type { CompiledProblem, RunPlan, RunStore, SavedRun } from '../run';
 import type { SigmaProbe } from '../sigma-probe';
+import { checkData, dataRecord, type DataRecord } from './data-record';
 import { chooseCheckpoint, goBackTo, removeLeftovers, writeBest, writeCheckpoint, writeStart } from './checkpoints';
 import { append, reviveNumbers, writeJson, writeWhole, written } from './files';
 import { FolderLock, isDeadAside, isLocked, LOCK } from './lock';
@@ -72,6 +73,8 @@ export interface RunRecord extends RunPlace {
   readonly layout: ThetaLayout;
   /** What the estimator's `droppedPairs` count; absent: pairs. */
   readonly counts?: Counted;
+  /** What it was trained on; absent if that has no data, and in runs of earlier versions. */
+  readonly data?: DataRecord;
   /** Absolute paths of the plugin files. */
   readonly plugins: readonly string[];
   /** True if the things of the run were made in code and not from names: only that code can resume it. */
@@ -109,6 +112,8 @@ export interface CreateOptions {
   readonly config: ConfigObject;
   readonly opened: OpenedEngine;
   readonly compiled: CompiledProblem;
+  /** Whose data are recorded. */
+  readonly plan?: RunPlan;
   readonly requestedEngine: string;
   readonly plugins?: readonly string[];
   readonly library?: boolean;
@@ -278,8 +283,10 @@ export class RunDirectory implements RunStore {
     try {
       removeOwnLeftovers(path);
       const { config, opened, compiled, requestedEngine, plugins = [], library = false, namedOptimizer } = options;
+      const data = options.plan === undefined ? undefined : dataRecord(options.plan);
       const run: RunRecord = {
         ...compiled,
+        ...(data === undefined ? {} : { data }),
         requestedEngine,
         engineReason: opened.reason,
         plugins,
@@ -338,9 +345,10 @@ export class RunDirectory implements RunStore {
 
   /**
    * Opens metrics.jsonl, and takes away what comes after the checkpoint, as it will be reached anew: results, newer
-   * checkpoints, metrics lines. Records where the run goes on, if that is elsewhere. To be called once everything has compiled, so that a mistake costs nothing.
+   * checkpoints, metrics lines. Given the plan of a run that goes on, refuses other data than the run had. Records where the run goes on, if that is elsewhere. To be called once everything has compiled, so that a mistake costs nothing.
    */
-  begin(): this {
+  begin(plan?: RunPlan): this {
+    if (plan !== undefined) checkData(this.path, readRunConfig(this.path).run.data, plan);
     for (const file of [SUMMARY, EVALUATION, DIVERGENCE]) rmSync(join(this.path, file), { force: true });
     if (this.moved !== undefined) writeJson(join(this.path, CONFIG), this.moved);
     goBackTo(this.path, this.saved?.state.iteration ?? 0, this.keep);

@@ -59,6 +59,7 @@ export async function startRun(options: StartOptions): Promise<RunResult> {
                 config: recorded,
                 opened,
                 compiled,
+                plan: prepared.plan,
                 requestedEngine: config.engine,
                 plugins,
                 ...(start === undefined ? {} : { start: start.theta }),
@@ -121,7 +122,7 @@ export async function resumeRun(path: string, options: ResumeOptions): Promise<R
     return await executeRun({
       plan: begun,
       opened: options.engine === undefined ? reason : opened,
-      store: () => open.begin(),
+      store: () => open.begin(plan),
       listeners,
       signal,
     });
