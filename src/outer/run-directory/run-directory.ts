@@ -345,7 +345,10 @@ export class RunDirectory implements RunStore {
 
   /**
    * Opens metrics.jsonl, and takes away what comes after the checkpoint, as it will be reached anew: results, newer
-   * checkpoints, metrics lines. Given the plan of a run that goes on, refuses other data than the run had. Records where the run goes on, if that is elsewhere. To be called once everything has compiled, so that a mistake costs nothing.
+   * checkpoints, metrics lines. Records where the run goes on, if that is elsewhere. To be called once everything has compiled,
+   * so that a mistake costs nothing.
+   * @param plan Of a run that goes on.
+   * @throws RunDirectoryError if its data are not those that the run had
    */
   begin(plan?: RunPlan): this {
     if (plan !== undefined) checkData(this.path, readRunConfig(this.path).run.data, plan);
